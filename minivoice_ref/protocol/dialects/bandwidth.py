@@ -1,0 +1,106 @@
+"""Bandwidth: keyed by `eventType`, media flat, the format with each track, no timestamps.
+
+Without timestamps only the order of arrival places the audio. The format is that of the first
+track; no source knows one stream with two.
+
+Read next: `binary_family.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minivoice_ref.protocol.dialects.base import Sign, WirePayload
+from minivoice_ref.protocol.dialects.fields import (
+    Misread,
+    as_json,
+    audio,
+    number,
+    object_in,
+    shown,
+    track_named,
+    tracks_named,
+)
+from minivoice_ref.protocol.dialects.json_family import JsonDialect, JsonEncoder, Names
+from minivoice_ref.protocol.media import (
+    Encoding,
+    Media,
+    MediaFormat,
+    Started,
+    Track,
+    WireMessage,
+)
+
+__all__ = ["BandwidthDialect", "BandwidthEncoder"]
+
+_ENCODING_NAMES: Mapping[Encoding, str] = {"mulaw": "audio/PCMU"}
+_MEDIA = '{"eventType":"media","track":"%s","payload":"%s","sequenceNumber":%d}'
+
+
+class BandwidthEncoder(JsonEncoder):
+    """Writes the shape; digits and marks have no message here."""
+
+    def _start(self, started: Started) -> list[WireMessage]:
+        encoding = self._named(started.format, _ENCODING_NAMES)
+        self._need_identity(started)
+        self._need_parties(started)
+        format = {"encoding": encoding, "sampleRate": started.format.sample_rate}
+        message = {
+            "eventType": "start",
+            "metadata": _identity(started)
+            | {"tracks": [{"name": track, "mediaFormat": format} for track in started.tracks]},
+            "streamParams": dict(started.custom),
+        }
+        return [as_json(message)]
+
+    def _media_text(
+        self, track: Track, sequence: int, chunk: int, timestamp_ms: int, payload: WirePayload
+    ) -> str:
+        return _MEDIA % (track, payload, sequence)
+
+    def _stop(self, started: Started) -> list[WireMessage]:
+        return [as_json({"eventType": "stop", "metadata": _identity(started)})]
+
+
+def _identity(started: Started) -> dict[str, object]:
+    return {
+        "accountId": started.account_id or "",
+        "callId": started.call_id,
+        "streamId": started.stream_id,
+    }
+
+
+class BandwidthDialect(JsonDialect, name="bandwidth"):
+    """Reads the shape."""
+
+    encoder = BandwidthEncoder
+    names = Names(event="eventType", body="metadata", format="tracks", custom="streamParams")
+
+    @classmethod
+    def _sign_of_start(cls, document: Mapping[str, object], body: Mapping[str, object]) -> Sign:
+        """Nobody else says `eventType`, and `metadata` besides."""
+        return Sign.START if body else Sign.POSSIBLE
+
+    def _media(self, document: Mapping[str, object]) -> Media:
+        track = track_named(document.get("track"))
+        if track is None:
+            raise Misread(f"track {shown(document.get('track'))} is not known")
+        payload = audio(document, "payload")
+        self._binary = False
+        sequence = number(document, self._sequence_name)
+        return Media(track, payload, self._format, None, sequence)
+
+    def _format_of(self, body: Mapping[str, object]) -> MediaFormat:
+        described = _described(body)
+        if not described:
+            raise Misread("no track is described")
+        return self._read_format(object_in(described[0], "mediaFormat"))
+
+    def _tracks_of(self, body: Mapping[str, object]) -> tuple[Track, ...]:
+        return tracks_named([track.get("name") for track in _described(body)])
+
+
+def _described(body: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The descriptions of the tracks in a start's metadata."""
+    tracks = body.get("tracks")
+    return [track for track in tracks if type(track) is dict] if type(tracks) is list else []

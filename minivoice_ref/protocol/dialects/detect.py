@@ -1,0 +1,97 @@
+"""Which dialect does a stream speak? Told by the shape of its messages, taking none of them.
+
+Only a start tells for certain: `connected` is said alike by half the field, and a piece of audio
+looks much the same everywhere. So `detect` answers for a start and has no opinion on the rest, and
+`guess` decides for a stream whose start never came. `session.py` keeps every message that it showed
+to either, and delivers it afterwards.
+
+Knows no dialect by name. Read next: `session.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from minivoice_ref.protocol.dialects.base import DIALECTS as _REGISTERED
+from minivoice_ref.protocol.dialects.base import Dialect, Encoder, Sign
+from minivoice_ref.protocol.dialects.fields import object_of
+from minivoice_ref.protocol.errors import LocalProtocolError
+from minivoice_ref.protocol.media import WireMessage
+
+__all__ = [
+    "ANY",
+    "DIALECTS",
+    "choose_subprotocol",
+    "detect",
+    "dialect_named",
+    "encoder_named",
+    "guess",
+    "look",
+]
+
+DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(_REGISTERED)
+"""Every dialect by its name, in the order in which they are asked; `raw`, the last resort, first:
+in `guess` it wins where nobody knows anything."""
+
+ANY = ("auto", "minivoice")
+"""The names under which a stream is received whose messages tell the dialect."""
+
+_STRENGTH = (Sign.NONE, Sign.POSSIBLE, Sign.STOP, Sign.LIKELY_START, Sign.START)
+_STARTS = (Sign.LIKELY_START, Sign.START)
+
+
+def dialect_named(name: str) -> type[Dialect]:
+    """The dialect *name*. Raises LocalProtocolError where there is none, naming those there are."""
+    try:
+        return DIALECTS[name]
+    except KeyError:
+        known = ", ".join(DIALECTS)
+        raise LocalProtocolError(f"no dialect is named {name!r}; there are: {known}") from None
+
+
+def encoder_named(name: str) -> Encoder:
+    """A new encoder of the dialect *name*. Raises LocalProtocolError where there is none."""
+    return dialect_named(name).encoder()
+
+
+def choose_subprotocol(proposed: Sequence[str], dialect: str = "auto") -> str | None:
+    """The WebSocket subprotocol to select of those *proposed*, None where none is ours.
+
+    Only those that a platform insists on are known; *dialect* is what the receiver is set to.
+    RFC 6455 section 4.2.2: selecting one that was not proposed fails the connection.
+    """
+    dialects = DIALECTS.values() if dialect in ANY else (dialect_named(dialect),)
+    known = {subprotocol for one in dialects for subprotocol in one.subprotocols}
+    return next((subprotocol for subprotocol in proposed if subprotocol in known), None)
+
+
+def detect(message: WireMessage) -> str | None:
+    """The name of the dialect in which *message* begins a stream; None where it begins none."""
+    sign, dialect = look(message, DIALECTS.values())
+    return dialect.name if dialect is not None and sign in _STARTS else None
+
+
+def look(
+    message: WireMessage, dialects: Iterable[type[Dialect]]
+) -> tuple[Sign, type[Dialect] | None]:
+    """The strongest sign that any of *dialects* sees in *message*, and whose it is."""
+    document = object_of(message)
+    strongest, whose = Sign.NONE, None
+    for dialect in dialects:
+        sign = dialect.sign(message, document)
+        if _STRENGTH.index(sign) > _STRENGTH.index(strongest):
+            strongest, whose = sign, dialect
+    return strongest, whose
+
+
+def guess(messages: Iterable[WireMessage], dialects: Iterable[type[Dialect]]) -> type[Dialect]:
+    """The one of *dialects* that knows most of *messages*; the first of several.
+
+    There must be at least one dialect to choose from.
+    """
+    seen = [(message, object_of(message)) for message in messages]
+    return max(
+        dialects,
+        key=lambda dialect: sum(dialect.sign(*one) is not Sign.NONE for one in seen),
+    )
