@@ -1,0 +1,271 @@
+"""The front door: TLS, the first request, then HTTP or WebSocket. The fault wall stands here.
+
+An essay, since every stranger comes in through this file.
+
+Every connection begins as HTTP. h11 reads its first head, within a size and a deadline, whatever
+the peer has in mind; only a good upgrade that the site admits becomes a WebSocket. Everything else
+is answered here, by h11, and the connection is closed or kept for the next request. So a refusal
+is always plain HTTP that any client can show, and no stranger ever meets the WebSocket library.
+
+    who is alive when
+
+    serve_doors
+    └─ connections            outlives the doors; when draining it gets a deadline, now + grace
+       ├─ doors               cancelled first: nobody new comes in
+       │  └─ serve_listeners  one for each door
+       ├─ guard(stream)       one for each connection; the only `except Exception` of the package
+       │  └─ _Visit           TLS, then one request after the other; no nursery of its own
+       └─ guard(stream)
+          └─ _Visit           TLS, the head, the site's yes, then
+             └─ open_accepted         the reader and the goodbye: see websocket.py
+                └─ site.handle_stream as long as the stream lives
+
+Draining asks first and insists later:
+
+1. the doors are cancelled: they hold nothing that could be lost;
+2. an idle keep-alive connection is closed at once, a busy one after its response, which says so;
+   a new upgrade on an old connection is answered 503;
+3. streams go on. At the deadline they are cancelled, and their peers hear 1001.
+
+The fault wall. Nothing that happens on one connection may reach another, so `guard` catches every
+Exception of its connection, groups too, hands it to the site's log, and answers 500 if nothing was
+answered yet. It does not catch Cancelled or KeyboardInterrupt: these are not faults. Nothing else
+in the package swallows exceptions. What a peer does wrong never gets that far: it is refused where
+it is noticed, by a RemoteProtocolError that carries the status.
+
+A limit on connections (in all, an address) belongs at the top of `_Visit.run`, which knows the peer
+and can already answer; a limit on streams belongs in the site's `admit`, before the upgrade.
+
+This file knows nothing of calls: what is served is the `Site`'s business.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from minivoice_ref.config import Limits, Timeouts
+from minivoice_ref.net.http import ConnectionLost, HttpConnection
+from minivoice_ref.net.http_messages import Request, Response
+from minivoice_ref.net.streams import aclose_politely, peer_name
+from minivoice_ref.net.tls import HandshakeFailed, accept_tls
+from minivoice_ref.net.upgrade import is_upgrade, refuse_upgrade
+from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_accepted
+from minivoice_ref.protocol.errors import RemoteProtocolError
+from minivoice_ref.protocol.redaction import redact_path
+
+__all__ = ["Admission", "Door", "Site", "guard", "serve_doors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A site's yes to an upgrade. `context` comes back to the site in `handle_stream`.
+
+    `subprotocol` must be one that the client proposed (`upgrade.proposed_subprotocols`), or None.
+    """
+
+    request: Request
+    subprotocol: str | None = None
+    context: object = None
+
+
+class Site(Protocol):
+    """What is served behind a door."""
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer one request; its body has been read. A RemoteProtocolError becomes its status."""
+
+    def admit(self, request: Request) -> Admission | Response:
+        """Decide on a good upgrade before it happens; a Response refuses it. Must not block."""
+
+    async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
+        """Use an accepted WebSocket. Returning closes it with 1000, raising with another code."""
+
+    def note(self, kind: str, **fields: object) -> None:
+        """Log trouble with one connection. Must not raise. `peer` always comes along, and with
+
+        `tls_failed` why, `silent` nothing, `refused` status and why, `upgrade_refused` path
+        (redacted) and status, `lost` why, `failed` the exception as `error`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where connections come in, whether they speak TLS, and to whom they are led."""
+
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
+    tls: ssl.SSLContext | None
+    site: Site
+
+
+async def serve_doors(
+    doors: Sequence[Door],
+    stop: trio.Event,
+    *,
+    limits: Limits,
+    timeouts: Timeouts,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve all *doors* until *stop* is set, then drain, at most `timeouts.grace` seconds.
+
+    Reports started once all doors are open. The listeners are closed whenever this ends. If
+    cancelled, all connections are, and streams say 1001.
+    """
+    drain = _Drain()
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as open_doors:
+            for door in doors:
+                handler = partial(guard, door=door, drain=drain, limits=limits, timeouts=timeouts)
+                await open_doors.start(
+                    partial(
+                        trio.serve_listeners,
+                        handler,
+                        list(door.listeners),
+                        handler_nursery=connections,
+                    )
+                )
+            task_status.started()
+            await stop.wait()
+            open_doors.cancel_scope.cancel()
+        drain.begin()
+        connections.cancel_scope.deadline = trio.current_time() + timeouts.grace
+
+
+async def guard(
+    stream: trio.abc.Stream, *, door: Door, drain: _Drain, limits: Limits, timeouts: Timeouts
+) -> None:
+    """Serve one connection; whatever goes wrong on it stays on it. The fault wall."""
+    visit = _Visit(stream, door, drain, limits, timeouts)
+    try:
+        await visit.run()
+    except Exception as exc:
+        visit.note("failed", error=exc)
+        await visit.apologise()
+
+
+class _Drain:
+    """Whether the server is draining, and the connections that need not be waited for then."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._idle: set[trio.CancelScope] = set()
+
+    def begin(self) -> None:
+        """Refuse what is new from now on, and end every idle wait."""
+        self.begun = True
+        for scope in self._idle:
+            scope.cancel()
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Mark a wait that draining ends at once."""
+        with trio.CancelScope() as scope:
+            if self.begun:
+                scope.cancel()
+            self._idle.add(scope)
+            try:
+                yield
+            finally:
+                self._idle.discard(scope)
+
+
+class _Visit:
+    """One connection, from the TLS handshake to the last byte."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        door: Door,
+        drain: _Drain,
+        limits: Limits,
+        timeouts: Timeouts,
+    ) -> None:
+        self._stream = stream
+        self._door = door
+        self._drain = drain
+        self._limits = limits
+        self._timeouts = timeouts
+        self._peer = peer_name(stream)
+        self._http: HttpConnection | None = None
+
+    def note(self, kind: str, **fields: object) -> None:
+        self._door.site.note(kind, peer=self._peer, **fields)
+
+    async def run(self) -> None:
+        """Serve the connection and close it. Raises only what is a fault of ours."""
+        if self._door.tls is not None:
+            try:
+                self._stream = await accept_tls(self._stream, self._door.tls, self._timeouts)
+            except HandshakeFailed as exc:  # the stream is closed by now
+                self.note("tls_failed", why=str(exc))
+                return await trio.lowlevel.checkpoint()
+        self._http = HttpConnection(
+            self._stream, limits=self._limits, timeouts=self._timeouts, peer=self._peer
+        )
+        unread = False
+        try:
+            unread = await self._serve(self._http)
+        except RemoteProtocolError as exc:
+            self.note("refused", status=exc.status, why=str(exc))
+            await self._http.refuse(Response.problem(exc.status))
+            unread = True
+        except (ConnectionLost, SocketClosed) as exc:
+            self.note("lost", why=str(exc))
+        await aclose_politely(self._stream, self._timeouts, unread=unread)
+
+    async def apologise(self) -> None:
+        """Answer 500 if nothing was answered yet, and close the connection."""
+        if self._http is not None:
+            await self._http.refuse(Response.problem(500))
+        await aclose_politely(self._stream, self._timeouts, unread=True)
+
+    async def _serve(self, http: HttpConnection) -> bool:
+        """Serve request after request; True if the last one was answered with its body unread."""
+        first = True
+        while await self._is_there_a_request(http, first):
+            first = False
+            request = await http.read_head()
+            if is_upgrade(request):
+                return await self._serve_upgrade(http, request)
+            request = await http.read_body(request)
+            response = await self._door.site.handle_request(request)
+            if not await http.respond(response, last=self._drain.begun):
+                break
+        return False
+
+    async def _is_there_a_request(self, http: HttpConnection, first: bool) -> bool:
+        there = False
+        with self._drain.idle():
+            there = await http.wait_for_request()
+            if first and not there:
+                self.note("silent")
+        return there
+
+    async def _serve_upgrade(self, http: HttpConnection, request: Request) -> bool:
+        """Lead a good and welcome upgrade to the site; True if it was refused."""
+        answer: Admission | Response | None = refuse_upgrade(request)
+        if answer is None and self._drain.begun:
+            answer = Response.problem(503, "this server is about to stop")
+        if answer is None:
+            answer = self._door.site.admit(request)
+        if isinstance(answer, Response):
+            path = redact_path(request.path)
+            self.note("upgrade_refused", path=path, status=answer.status)
+            await http.refuse(answer)
+            return True
+        async with open_accepted(
+            self._stream,
+            request,
+            trailing=http.trailing,
+            subprotocol=answer.subprotocol,
+            limits=self._limits,
+            timeouts=self._timeouts,
+        ) as socket:
+            await self._door.site.handle_stream(socket, answer)
+        return False
