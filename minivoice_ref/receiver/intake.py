@@ -1,0 +1,174 @@
+"""What every stream gets, whatever the application does: its account, its log, its recording.
+
+All of it is synchronous and takes microseconds a message, because it runs in the receiving task,
+which must never wait: message -> session -> events -> placed by the timeline -> recorded, and
+handed over.
+
+What a peer can cause as often as it likes (gaps, unknown messages, digits) is logged only the first
+times and counted always; the closing account has the sums.
+
+This module knows neither tasks nor sockets. Read next: `recording.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from minivoice_ref.config import Limits
+from minivoice_ref.protocol.media import (
+    Digit,
+    Mark,
+    Media,
+    MediaFormat,
+    Started,
+    Stopped,
+    StreamEvent,
+    Track,
+    Unknown,
+    WireMessage,
+)
+from minivoice_ref.protocol.redaction import excerpt
+from minivoice_ref.protocol.session import MediaSession
+from minivoice_ref.protocol.timeline import Account, Timeline
+from minivoice_ref.receiver.media_stream import Frame, HandOver
+from minivoice_ref.receiver.recording import Recording
+
+__all__ = ["Intake", "Note"]
+
+_MOST_LINES = 50  # of one kind in the log of one stream
+
+
+class Note(Protocol):
+    """Adds a line to the streams' log, with the ids of this stream."""
+
+    def __call__(self, what: str, *, level: int = logging.INFO, **fields: object) -> None: ...
+
+
+@dataclass(slots=True)
+class _TrackState:
+    """One track of a stream: where its audio goes, and how many pieces came."""
+
+    format: MediaFormat
+    timeline: Timeline
+    frames: int = 0
+
+
+class Intake:
+    """Takes the messages of one stream. *on_start* is called when it has started, before its audio.
+
+    `recording` may be set by then. `stopped` says whether the platform has stopped the stream.
+    """
+
+    def __init__(
+        self,
+        session: MediaSession,
+        hand_over: HandOver,
+        limits: Limits,
+        *,
+        note: Note,
+        on_start: Callable[[Started], None],
+    ) -> None:
+        self._session = session
+        self._hand_over = hand_over
+        self._limits = limits
+        self._note = note
+        self._on_start = on_start
+        self._tracks: dict[Track, _TrackState] = {}
+        self._seen: Counter[str] = Counter()
+        self.messages = 0
+        self.size = 0
+        self.stopped = False
+        self.recording: Recording | None = None
+
+    def take(self, message: WireMessage) -> None:
+        """Take one message. Raises RemoteProtocolError where the stream cannot go on after it."""
+        self.messages += 1
+        self.size += len(message)
+        if self.messages <= self._limits.first_messages:
+            kind = "text" if isinstance(message, str) else "binary"
+            text = excerpt(message, self._limits.log_excerpt)
+            self._note("message", number=self.messages, kind=kind, size=len(message), text=text)
+        self._handle(self._session.receive(message))
+
+    def close(self) -> None:
+        """Take what was still held back when the stream ended."""
+        self._handle(self._session.close())
+
+    def accounts(self) -> dict[Track, Account]:
+        """The account of each track that was heard."""
+        return {track: state.timeline.account for track, state in self._tracks.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The sums so far, for the log and for the recording's JSON file."""
+        return {
+            "messages": self.messages,
+            "bytes": self.size,
+            "tracks": {track: _sums(state) for track, state in self._tracks.items()},
+            "gaps": self._seen["gap"],
+            "unknown": self._seen["unknown"],
+            "dropped": dict(self._hand_over.dropped),
+        }
+
+    def _handle(self, events: list[StreamEvent]) -> None:
+        for event in events:
+            if type(event) is Media:
+                self._media(event)
+            elif isinstance(event, Started):
+                self._on_start(event)
+            elif isinstance(event, Stopped):
+                self.stopped = True
+            elif isinstance(event, Unknown):
+                text = excerpt(event.message, self._limits.log_excerpt)
+                self._note_first_times("unknown", logging.WARNING, why=event.why, text=text)
+                self._hand_over.put(event)
+            elif isinstance(event, (Digit, Mark)):
+                kind, value = _told(event)
+                self._note_first_times("event", logging.INFO, kind=kind, value=value)
+                self._hand_over.put(event)
+
+    def _media(self, media: Media) -> None:
+        state = self._tracks.get(media.track)
+        if state is None:
+            state = self._first(media)
+        state.frames += 1
+        placement = state.timeline.place(media.position, media.samples)
+        if placement.lost:
+            place = placement.pieces[0].position - placement.lost
+            lost = {"track": media.track, "position": place, "samples": placement.lost}
+            self._note_first_times("gap", logging.WARNING, **lost)
+        width = media.format.bytes_per_sample
+        for offset, position, length in placement.pieces:
+            payload = media.payload[offset * width : (offset + length) * width]
+            self._hand_over.put(Frame(media.track, position, payload, media.format))
+            if self.recording is not None:
+                self.recording.add(media.track, position, payload, media.format)
+
+    def _first(self, media: Media) -> _TrackState:
+        timeline = Timeline(media.format.sample_rate, self._limits.jump)
+        state = self._tracks[media.track] = _TrackState(media.format, timeline)
+        size, position = len(media.payload), media.position
+        self._note("first_media", track=media.track, position=position, bytes=size)
+        return state
+
+    def _note_first_times(self, what: str, level: int, **fields: object) -> None:
+        self._seen[what] += 1
+        if self._seen[what] == _MOST_LINES:
+            fields["more"] = "further ones of this stream are counted only"
+        if self._seen[what] <= _MOST_LINES:
+            self._note(what, level=level, **fields)
+
+
+def _told(event: Digit | Mark) -> tuple[str, str]:
+    """What happened, and its value, short enough for a log."""
+    return ("digit", event.digit[:8]) if isinstance(event, Digit) else ("mark", event.name[:80])
+
+
+def _sums(state: _TrackState) -> Mapping[str, object]:
+    """What came of a track: pieces, seconds, and the account in samples."""
+    account = state.timeline.account
+    seconds = round(state.format.seconds(account.received), 3)
+    return {"frames": state.frames, "seconds": seconds, **account.to_json()}

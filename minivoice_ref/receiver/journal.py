@@ -1,0 +1,261 @@
+"""The three logs: what was answered, what the streams brought, what the webhooks said.
+
+MiniVoice's documentation asks for three separate logs because they answer three questions: was
+the action valid, did media arrive, what was the call's final result? So there are three files in
+the data folder, `answers.jsonl`, `streams.jsonl` and `webhooks.jsonl`, with one JSON object a
+line:
+
+    {"time": "2026-05-29T12:10:00.123456Z", "log": "streams", "level": "info", "what": "started",
+     "call_id": "call_123", "stream_id": "stream_4f1d…", …}
+
+`call_id` and `stream_id` stand where they are known; `what` is one of the short names in `WHAT`,
+which do not change; what else stands in a line depends on it. The same lines go to three standard
+loggers, `minivoice_ref.answers`, `.streams` and `.webhooks`, each record with the whole line in
+its attribute `minivoice`, so that an embedding program can route them; `terminal.py` shows them
+to people.
+
+The files are written by one task through a `Disk`, never by whoever notes something. An orderly end
+writes all that was noted. Secrets are kept out by those who note; as a second fence every line is
+searched for the secrets we know and for stream tokens before it goes anywhere.
+
+This module knows nothing of calls, sockets or HTTP. Read next: `inbox.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import trio
+
+from minivoice_ref.protocol.redaction import hide_tokens
+from minivoice_ref.receiver.disk import Disk
+
+__all__ = ["LOGS", "WHAT", "Journal", "Log", "in_words", "open_journal"]
+
+Log: TypeAlias = Literal["answers", "streams", "webhooks"]
+LOGS: tuple[Log, ...] = ("answers", "streams", "webhooks")
+
+WHAT: Mapping[Log, Mapping[str, str]] = {
+    "answers": {
+        "answered": "the application's answer was valid and left; its actions",
+        "invalid": "the application's answer has faults, all of them here; 500 was answered",
+        "late": "on_answer did not decide in time; 500 was answered",
+        "failed": "on_answer raised; 500 was answered",
+        "refused": "the request could not be understood; its status and why",
+        "lost_lines": "so many lines could not be kept while the disk failed",
+    },
+    "streams": {
+        "refused": "a request for a stream, or for nothing we have; status and why",
+        "connection": "trouble on a connection: TLS, its head, its deadlines, faults",
+        "open": "a stream connected: path, headers and subprotocols, secrets redacted",
+        "message": "one of the first messages of a stream, as it came",
+        "started": "the dialect, the format and the tracks of a stream are known",
+        "call_ids_differ": "the start message names another call than the token; the token wins",
+        "first_media": "the first audio of a track",
+        "gap": "audio is missing before this place of a track",
+        "unknown": "a message that no dialect understood",
+        "event": "a digit was pressed or a mark came",
+        "progress": "what came so far, every few seconds",
+        "lagging": "on_stream is behind by the whole hand-over; its oldest audio is dropped",
+        "caught_up": "on_stream has caught up; what was dropped in the meantime",
+        "application_returned": "on_stream returned before its stream ended; receiving goes on",
+        "application_failed": "on_stream raised; the stream ends",
+        "application_cut": "on_stream did not return in time after its stream ended",
+        "recording": "a recording began; its file",
+        "recording_failed": "a recording ended before its stream did, and why",
+        "disconnected": "the connection is over: close code, reason, by whom",
+        "account": "the last line of a stream: all that came, lost and dropped, and the recording",
+        "lost_lines": "so many lines could not be kept while the disk failed",
+    },
+    "webhooks": {
+        "accepted": "an event was committed and acknowledged",
+        "duplicate": "an event that we have already was acknowledged again",
+        "refused": "a delivery was refused; its status and why",
+        "not_stored": "an event could not be committed; 503 was answered, so that it is sent again",
+        "handled": "on_event returned",
+        "failed": "on_event raised; when it is tried again",
+        "set_aside": "on_event failed too often; the event waits for a person",
+        "inbox": "the store of the events fails or works again",
+        "lost_lines": "so many lines could not be kept while the disk failed",
+    },
+}
+"""Every name that a line's `what` can have, and what it means."""
+
+_MOST_BYTES = 8 * 1024 * 1024
+_RETRY_AFTER = 1.0
+
+
+class Journal:
+    """Takes notes at once and writes them soon.
+
+    What waits for the disk is bounded (8 MiB). When it is full, the newest line is lost and
+    counted, and the first line that finds room again says how many were. Everything here is
+    called from Trio's thread.
+    """
+
+    def __init__(
+        self, folder: Path, disk: Disk, *, clock: Callable[[], float], secrets: Iterable[str]
+    ) -> None:
+        self._folder = folder
+        self._disk = disk
+        self._clock = clock
+        self._secrets = tuple(secrets)
+        self._waiting: dict[Log, list[bytes]] = {}
+        self._size = 0
+        self._lost = 0
+        self._something_waits = trio.Event()
+        self.trouble: str | None = None
+
+    def note(
+        self,
+        log: Log,
+        what: str,
+        *,
+        level: int = logging.INFO,
+        call_id: str | None = None,
+        stream_id: str | None = None,
+        **fields: object,
+    ) -> None:
+        """Add a line to one of the logs. Never waits, and never raises for what a peer sent.
+
+        Fields that are None are left out. Raises KeyError for a *what* that is not in `WHAT`: a
+        slip of ours.
+        """
+        if what not in WHAT[log]:
+            raise KeyError(what)
+        moment = datetime.fromtimestamp(self._clock(), timezone.utc)
+        line: dict[str, object] = {
+            "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "log": log,
+            "level": logging.getLevelName(level).lower(),
+            "what": what,
+            "call_id": call_id,
+            "stream_id": stream_id,
+            **fields,
+        }
+        kept = {name: self._clean(value) for name, value in line.items() if value is not None}
+        logger = logging.getLogger(f"minivoice_ref.{log}")
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", in_words(kept), extra={"minivoice": kept})
+        self._put(log, json.dumps(kept).encode("ascii") + b"\n")
+
+    def _clean(self, value: object) -> object:
+        """*value* as JSON can hold it, without the secrets we know and without stream tokens."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Mapping):
+            return {str(name): self._clean(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._clean(item) for item in value]
+        text = str(value)
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return hide_tokens(text)
+
+    def _put(self, log: Log, line: bytes) -> None:
+        if self._size + len(line) > _MOST_BYTES:
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self.note(log, "lost_lines", level=logging.ERROR, lines=lost)
+        self._waiting.setdefault(log, []).append(line)
+        self._size += len(line)
+        self._something_waits.set()
+
+    async def write_as_it_comes(self) -> None:
+        """Write what is noted, for ever. A failing disk is tried again every second."""
+        while True:
+            await self._something_waits.wait()
+            await self.write()
+            if self.trouble:
+                await trio.sleep(_RETRY_AFTER)
+
+    async def write(self) -> None:
+        """Write what waits in one piece of disk work. What cannot be written keeps waiting."""
+        self._something_waits = trio.Event()
+        left = {log: b"".join(lines) for log, lines in self._waiting.items()}
+        self._waiting = {}
+        try:
+            left, self.trouble = await self._disk.run(partial(_append, self._folder, left))
+        finally:
+            for log, data in left.items():
+                self._waiting.setdefault(log, []).insert(0, data)
+                self._something_waits.set()
+            self._size = sum(len(line) for lines in self._waiting.values() for line in lines)
+
+
+@asynccontextmanager
+async def open_journal(
+    folder: Path,
+    disk: Disk,
+    *,
+    clock: Callable[[], float],
+    secrets: Iterable[str] = (),
+    patience: float,
+) -> AsyncIterator[Journal]:
+    """Keep a journal in *folder*, which must exist, while the block runs.
+
+    Leaving the block, for whatever reason, writes what was noted; cancellation does not stop
+    that, but it gets no more than *patience* seconds.
+    """
+    journal = Journal(folder, disk, clock=clock, secrets=secrets)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.write_as_it_comes)
+            yield journal
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.move_on_after(patience, shield=True):
+            await journal.write()
+
+
+def in_words(line: Mapping[str, object]) -> str:
+    """One line of a log for people: what happened, then each field that says more."""
+    told = ("time", "log", "level", "what", "traceback")
+    words = [str(line["what"])]
+    for name, value in line.items():
+        if name not in told:
+            plain = isinstance(value, str) and value.isprintable() and value and " " not in value
+            words.append(f"{name}={value if plain else json.dumps(value)}")
+    return " ".join(words)
+
+
+def _append(folder: Path, lines: Mapping[Log, bytes]) -> tuple[dict[Log, bytes], str | None]:
+    """Append to each log's file; return what could not be written, and why not.
+
+    Each file is opened anew, so that whoever rotates logs may move it away at any time.
+    """
+    left = dict(lines)
+    for log, data in lines.items():
+        path = folder / f"{log}.jsonl"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                _end_torn_line(descriptor)
+                written = 0
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
+                    # A line that was cut in two is kept whole for the next try.
+                    left[log] = data[data.rfind(b"\n", 0, written) + 1 :]
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            return left, f"{path.name}: {exc.strerror or exc}"
+        del left[log]
+    return left, None
+
+
+def _end_torn_line(descriptor: int) -> None:
+    """Put a line's end behind a last line that a full disk or a killed process cut short."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")

@@ -1,0 +1,240 @@
+"""What is asked at the doors, and who answers it.
+
+    GET, POST  /answer            answers.py: the platform asks what to do with a call
+    POST       /webhooks          an event of a call: checked, committed, then acknowledged
+    GET        /stream/<token>    a WebSocket: a media stream, for whoever has a good token
+    GET        /health            are we well?
+
+With `stream_listen` the streams have a door of their own, and each door has only its own routes
+(`/health` stands at both). A `Site` is what `net/front_door.py` asks: it gets requests that are
+whole and within their limits, and its refusals are answered by HTTP before any upgrade.
+
+Every refusal is logged with its reason in the log it belongs to; the peer gets a short one. This
+module knows no bytes. Read next: `server.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from minivoice_ref.net.front_door import Admission
+from minivoice_ref.net.http import Headers, Request, Response, refuse_method
+from minivoice_ref.net.websocket import MediaSocket
+from minivoice_ref.net.upgrade import proposed_subprotocols
+from minivoice_ref.protocol.errors import InvalidDocument, RemoteProtocolError
+from minivoice_ref.protocol.redaction import excerpt, redact_headers, redact_path
+from minivoice_ref.protocol.signing import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    BadToken,
+    check_webhook,
+    read_token,
+)
+from minivoice_ref.protocol.webhooks import EVENTS, CallEvent, format_time, read_event
+from minivoice_ref.receiver.answers import give_answer
+from minivoice_ref.receiver.calls import Subject, new_stream_id, usable_call_id
+from minivoice_ref.receiver.inbox import InboxFailed
+from minivoice_ref.receiver.journal import Log
+from minivoice_ref.receiver.shared import Shared
+from minivoice_ref.receiver.stream import run_stream
+
+__all__ = ["ReceiverSite"]
+
+_STREAM = "/stream"
+_RETRY_LATER = (("Retry-After", "5"),)
+_REFUSED_HERE = (403, 404)
+_LONGEST_ID = 256  # characters of a call's id that a log quotes
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who answers a path, to which methods, and which log tells of refusals."""
+
+    answer: Callable[[Request], Awaitable[Response]]
+    methods: tuple[str, ...]
+    log: Log
+
+
+class ReceiverSite:
+    """The receiver behind one door. *http* and *streams* say what is served there."""
+
+    def __init__(self, shared: Shared, *, http: bool = True, streams: bool = True) -> None:
+        self._shared = shared
+        self._streams = streams
+        self._routes = {"/health": _Route(self._health, ("GET",), "streams")}
+        if http:
+            self._routes["/answer"] = _Route(self._answer, ("GET", "POST"), "answers")
+            self._routes["/webhooks"] = _Route(self._webhook, ("POST",), "webhooks")
+
+    # --- what the front door asks ---
+
+    async def handle_request(self, request: Request) -> Response:
+        """Answer a request that is no upgrade. Never raises for what the peer sent."""
+        await trio.lowlevel.checkpoint()
+        route = self._routes.get(request.path)
+        if route is None:
+            if self._is_stream(request):
+                no_upgrade = RemoteProtocolError("a stream is a WebSocket", status=426)
+                return self._refuse(request, "streams", no_upgrade, (("Upgrade", "websocket"),))
+            return self._refuse(request, "streams", RemoteProtocolError("no such path", status=404))
+        refusal = refuse_method(request, route.methods)
+        if refusal is not None:
+            wrong = RemoteProtocolError(f"no {request.method} here", status=refusal.status)
+            return self._refuse(request, route.log, wrong, refusal.headers)
+        try:
+            return await route.answer(request)
+        except RemoteProtocolError as exc:
+            return self._refuse(request, route.log, exc)
+
+    def admit(self, request: Request) -> Admission | Response:
+        """Decide on an upgrade: 404 where no streams are, 403 without a good token."""
+        if not self._is_stream(request):
+            return self._refuse(
+                request, "streams", RemoteProtocolError("no stream here", status=404)
+            )
+        try:
+            subject = self._subject(request.path.removeprefix(_STREAM).strip("/"))
+        except BadToken as exc:
+            return self._refuse(request, "streams", exc)
+        return Admission(request, context=subject)
+
+    async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
+        """Look after an admitted stream until its end."""
+        request = admission.request
+        assert isinstance(admission.context, Subject)
+        await run_stream(
+            socket,
+            new_stream_id(),
+            admission.context,
+            self._shared,
+            peer=request.peer,
+            path=redact_path(request.target),
+            headers=redact_headers(request.headers),
+            subprotocols=proposed_subprotocols(request),
+            subprotocol=socket.subprotocol,
+        )
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """Log trouble with a connection. Where `admit` has said no, it has said why already."""
+        if kind == "upgrade_refused" and fields.get("status") in _REFUSED_HERE:
+            return
+        error = fields.pop("error", None)
+        if isinstance(error, BaseException):
+            fields["traceback"] = "".join(traceback.format_exception(error))
+        level = logging.ERROR if kind == "failed" else logging.WARNING
+        self._shared.journal.note("streams", "connection", level=level, kind=kind, **fields)
+
+    # --- the routes ---
+
+    async def _answer(self, request: Request) -> Response:
+        return await give_answer(request, self._shared)
+
+    async def _webhook(self, request: Request) -> Response:
+        """Take an event: a 2xx says that it is on the disk."""
+        await trio.lowlevel.checkpoint()
+        event = self._read(request)
+        note = self._shared.journal.note
+        told: dict[str, Any] = {
+            "call_id": excerpt(event.call.id, _LONGEST_ID),
+            "event": event.event,
+            "created_at": format_time(event.created_at),
+            "status": event.call.status,
+        }
+        try:
+            new = await self._shared.inbox.accept(event, request.body)
+        except InboxFailed as exc:
+            note("webhooks", "not_stored", level=logging.ERROR, why=str(exc), **told)
+            return Response.problem(503, headers=_RETRY_LATER)
+        self._hear_of(event)
+        known = None if event.event in EVENTS else False
+        note("webhooks", "accepted" if new else "duplicate", known=known, **told)
+        if new:
+            self._shared.worker.look()
+        return Response.json({"accepted": True, "duplicate": not new})
+
+    async def _health(self, request: Request) -> Response:
+        """Say whether calls can be served: 200, or 503 while webhooks cannot be kept."""
+        await trio.lowlevel.checkpoint()
+        del request
+        shared = self._shared
+        troubles = []
+        if shared.inbox.trouble is not None:
+            troubles.append("webhooks cannot be stored")
+        if shared.journal.trouble is not None:
+            troubles.append("the logs cannot be written")
+        document = {
+            "status": "failing" if troubles else "ok",
+            "troubles": troubles,
+            "streams": shared.streams,
+            "calls": len(shared.calls),
+        }
+        return Response.json(document, 200 if shared.inbox.trouble is None else 503)
+
+    # --- the steps between ---
+
+    def _read(self, request: Request) -> CallEvent:
+        """The event of a delivery that is proven to be the platform's, where a secret is set.
+
+        Raises BadSignature (401) and InvalidDocument (400).
+        """
+        shared = self._shared
+        if shared.config.webhook_secret is not None:
+            check_webhook(
+                [shared.config.webhook_secret],
+                request.header(TIMESTAMP_HEADER),
+                request.header(SIGNATURE_HEADER),
+                request.body,
+                now=shared.clock(),
+                tolerance=shared.config.webhook_tolerance,
+            )
+        return read_event(request.body)
+
+    def _hear_of(self, event: CallEvent) -> None:
+        """Let the streams of a call know that it has ended."""
+        call_id = usable_call_id(event.call.id)
+        if call_id is None:
+            return
+        if event.ends_call:
+            self._shared.calls.end(call_id, event.call.status or event.event)
+        else:
+            self._shared.calls.heard(call_id, "webhook")
+
+    def _is_stream(self, request: Request) -> bool:
+        return self._streams and f"{request.path}/".startswith(f"{_STREAM}/")
+
+    def _subject(self, token: str) -> Subject:
+        """Whose stream it is. Raises BadToken, unless streams are let in without a token."""
+        try:
+            read = read_token([self._shared.token_key], token, now=self._shared.clock())
+        except BadToken:
+            if self._shared.config.require_token:
+                raise
+            return Subject()
+        return Subject.from_token(read.subject)
+
+    def _refuse(
+        self, request: Request, log: Log, refusal: RemoteProtocolError, headers: Headers = ()
+    ) -> Response:
+        """Refuse a request: why, to the log; the status and no more, to the peer."""
+        why, problems = str(refusal), None
+        if isinstance(refusal, InvalidDocument):
+            why = f"{refusal.what} has faults"
+            problems = [str(problem) for problem in refusal.problems]
+        self._shared.journal.note(
+            log,
+            "refused",
+            level=logging.WARNING,
+            status=refusal.status,
+            why=why,
+            problems=problems,
+            method=request.method,
+            path=redact_path(request.path),
+            peer=request.peer,
+        )
+        return Response.problem(refusal.status, headers=headers)

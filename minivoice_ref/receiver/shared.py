@@ -1,0 +1,40 @@
+"""What the receiver's parts share while it runs, made once by `server.py` and handed to each.
+
+Nothing here is global: two receivers in one program share nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from minivoice_ref.config import Config
+from minivoice_ref.receiver.app import App
+from minivoice_ref.receiver.calls import Calls
+from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.inbox import Inbox
+from minivoice_ref.receiver.journal import Journal
+from minivoice_ref.receiver.worker import Worker
+
+__all__ = ["Shared"]
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """The parts of one running receiver.
+
+    `clock` tells Unix seconds. `token_key` signs the stream tokens. `stream_base` is the URL that
+    the streams' tokens are appended to, known once the doors are bound. `streams` counts live ones.
+    """
+
+    app: App
+    config: Config
+    calls: Calls
+    journal: Journal
+    inbox: Inbox
+    worker: Worker
+    recordings: Disk
+    clock: Callable[[], float] = field(repr=False)
+    token_key: str = field(repr=False)
+    stream_base: str = ""
+    streams: int = 0

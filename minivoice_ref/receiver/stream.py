@@ -1,0 +1,345 @@
+"""One media stream, from the open socket to the last line of its account.
+
+A stream is at least six things at once: audio must be read whatever the application does, pings
+must go out, three clocks run, the call may end elsewhere, a recording is written, and the
+application does what it likes with its frames. Each is a task that does one thing and reads like
+it. What makes them safe is the shape that they stand in: nobody is forgotten, nobody outlives the
+stream, and whatever ends first ends all.
+
+    run_stream
+    └─ company                     what may outlive the socket a little: `timeouts.finish`
+       ├─ _serve_application       on_stream(stream), from the start on
+       ├─ _record                  writes whole seconds of audio (a setting)
+       └─ watching (a scope)       closed by `end`, by whomever it is called first
+          └─ watchers
+             ├─ _receive           socket -> session -> account, recording, hand-over
+             ├─ _keepalive         a ping now and then, its pong under a deadline
+             ├─ _watch_clock       first message, silence, longest stream; the progress lines
+             └─ _watch_call        call.completed or call.failed came, and the linger is over
+
+A stream ends in three steps. Any task calls `end` with an `Ending` (`endings.py` lists them all):
+the first one counts, and the watchers are cancelled. Then the platform hears the close code, at
+once: it need not wait until the application has finished. Then the company gets the rest of the
+audio and a deadline. The last line of the stream is its account, however it ended.
+
+The rules, and why:
+
+* `_receive` never waits for the application or for the disk. The hand-over drops the oldest audio,
+  the recording counts what does not fit; both have bounds in seconds.
+* `on_stream` begins when the stream has started, so it always knows the format. A stream that never
+  starts never reaches the application.
+* `on_stream` may return early: the stream goes on, is accounted for and recorded. If it raises, its
+  exception ends the stream with 1011 and goes on upward, to the one wall of the package
+  (`net/front_door.py`), which sees to it that no other connection notices.
+* When the server drains, nothing happens here at first: calls end by themselves. At the end of the
+  grace, and at a second signal, the cancellation comes from outside; the goodbye is shielded from
+  it, 1001 is said, the recording is closed whole.
+
+This module knows no wire format and no HTTP. Read next: `routes.py`, which lets streams in.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+import trio
+
+from minivoice_ref.net.media_socket import (
+    GOING_AWAY,
+    MediaSocket,
+    PongTimeout,
+    SocketClosed,
+    goodbye_code,
+)
+from minivoice_ref.protocol.errors import RemoteProtocolError
+from minivoice_ref.protocol.media import Started
+from minivoice_ref.protocol.redaction import redact_headers
+from minivoice_ref.protocol.session import MediaSession
+from minivoice_ref.receiver import endings
+from minivoice_ref.receiver.calls import CallRecord, Subject, usable_call_id
+from minivoice_ref.receiver.endings import Ending
+from minivoice_ref.receiver.intake import Intake
+from minivoice_ref.receiver.media_stream import HandOver, MediaStream
+from minivoice_ref.receiver.recording import Recording, recording_path
+from minivoice_ref.receiver.shared import Shared
+
+__all__ = ["run_stream"]
+
+
+async def run_stream(
+    socket: MediaSocket, stream_id: str, subject: Subject, shared: Shared, **opened: Any
+) -> None:
+    """Look after one stream until all that belongs to it has ended.
+
+    *subject* is whose stream its token says it is; *opened* goes into the log's first line. The
+    socket is closed on every way out, cancellation included. Raises what `on_stream` raised.
+    """
+    shared.streams += 1
+    try:
+        await _Supervisor(socket, stream_id, subject, shared).run(opened)
+    finally:
+        shared.streams -= 1
+
+
+class _Supervisor:
+    """The state that the tasks of one stream share."""
+
+    def __init__(
+        self, socket: MediaSocket, stream_id: str, subject: Subject, shared: Shared
+    ) -> None:
+        config = shared.config
+        self._socket = socket
+        self._id = stream_id
+        self._subject = subject
+        self._shared = shared
+        self._config = config
+        self._hand_over = HandOver(config.limits.hand_over, self._lag)
+        self._intake = Intake(
+            MediaSession(fallback=config.media_format),
+            self._hand_over,
+            config.limits,
+            note=self._note,
+            on_start=self._start,
+        )
+        self._call_id = subject.call_id
+        self._call: CallRecord | None = None
+        self._call_known = trio.Event()
+        self._opened_at = trio.current_time()
+        self._heard_at = self._opened_at
+        self._heard = trio.Event()
+        self._stream: MediaStream | None = None
+        self._begun = trio.Event()
+        self._recording: Recording | None = None
+        self._round_trip: float | None = None
+        self._ending: Ending | None = None
+        self._watching = trio.CancelScope()
+        self._application_runs = False
+
+    async def run(self, opened: dict[str, Any]) -> None:
+        """Run the nurseries of the picture above."""
+        self._note("open", answer_id=self._subject.answer_id, **opened)
+        if self._call_id is not None:
+            self._attach(self._call_id)
+        finish = self._config.timeouts.finish
+        try:
+            async with trio.open_nursery() as company:
+                company.start_soon(self._serve_application)
+                if self._config.record:
+                    company.start_soon(self._record)
+                try:
+                    await self._watch()
+                finally:
+                    self._let_the_company_finish()
+                    company.cancel_scope.deadline = trio.current_time() + finish
+                    with trio.move_on_after(self._config.timeouts.close * 2, shield=True):
+                        await self._say_goodbye()
+            if self._application_runs:
+                self._note("application_cut", level=logging.WARNING, after=finish)
+        finally:
+            if self._call is not None:
+                self._call.streams -= 1
+            self._note_account()
+
+    def end(self, ending: Ending) -> None:
+        """End the stream. The first ending counts; called from any task, and by the application."""
+        if self._ending is None:
+            self._ending = ending
+            self._watching.cancel()
+
+    # --- the watchers: the first to end the stream ends the others ---
+
+    async def _watch(self) -> None:
+        try:
+            with self._watching:
+                async with trio.open_nursery() as watchers:
+                    watchers.start_soon(self._receive)
+                    watchers.start_soon(self._keepalive)
+                    watchers.start_soon(self._watch_clock)
+                    watchers.start_soon(self._watch_call)
+        except BaseException as exc:
+            self.end(endings.DRAINING if _is_cancellation(exc) else endings.FAILED)
+            raise
+
+    async def _receive(self) -> None:  # noqa: ASYNC910  # the socket's checkpoint is enough
+        """Take what comes. It is here that most streams end."""
+        try:
+            while not self._intake.stopped:
+                messages = await self._socket.receive()
+                self._heard_at = trio.current_time()
+                self._heard.set()
+                for message in messages:
+                    self._intake.take(message)
+            self.end(endings.STOPPED)
+        except SocketClosed as exc:
+            ending = endings.closed if exc.by_peer else endings.broken
+            self.end(ending(exc.code, exc.reason))
+        except RemoteProtocolError as exc:
+            self.end(endings.broken(exc.close_code, str(exc)))
+
+    async def _keepalive(self) -> None:  # noqa: ASYNC910  # sleeping is one
+        """Ping, so that idle proxies keep the connection, and dead ones are found out."""
+        try:
+            while True:
+                await trio.sleep(self._config.timeouts.ping_every)
+                self._round_trip = await self._socket.ping()
+        except PongTimeout:
+            self.end(endings.NO_PONG)
+        except SocketClosed:
+            pass  # `_receive` hears of it too, after the messages that came before it
+
+    async def _watch_clock(self) -> None:
+        """End a stream that stays silent or lasts too long; say now and then how it goes."""
+        timeouts = self._config.timeouts
+        longest = self._opened_at + timeouts.longest_stream
+        with trio.move_on_after(timeouts.first_message):
+            await self._heard.wait()
+        if not self._heard.is_set():
+            self.end(endings.no_message(timeouts.first_message))
+        progress = trio.current_time() + self._config.progress_every
+        while True:
+            quiet = self._heard_at + timeouts.silence
+            await trio.sleep_until(min(longest, quiet, progress))
+            now = trio.current_time()
+            if now >= longest:
+                self.end(endings.too_long(timeouts.longest_stream))
+            elif now >= self._heard_at + timeouts.silence:
+                self.end(endings.silent(timeouts.silence))
+            elif now >= progress:
+                progress += self._config.progress_every
+                self._note("progress", ping=self._round_trip, **self._intake.summary())
+
+    async def _watch_call(self) -> None:
+        """End the stream a moment after its call has ended: a stop may still come by itself."""
+        await self._call_known.wait()
+        assert self._call is not None
+        await self._call.ended.wait()
+        await trio.sleep(self._config.timeouts.linger)
+        self.end(endings.call_ended(self._call.status))
+
+    # --- the company: what may outlive the socket a little ---
+
+    async def _serve_application(self) -> None:
+        await self._begun.wait()
+        if self._stream is None:
+            return
+        self._application_runs = True
+        try:
+            await self._shared.app.on_stream(self._stream)
+        except BaseException as exc:
+            if not _is_cancellation(exc):
+                self._application_runs = False
+                trace = "".join(traceback.format_exception(exc))
+                self._note("application_failed", level=logging.ERROR, traceback=trace)
+                self.end(endings.RAISED)
+            raise
+        self._application_runs = False
+        self._hand_over.discard()
+        if self._ending is None:
+            self._note("application_returned")
+
+    async def _record(self) -> None:
+        await self._begun.wait()
+        if self._recording is None:
+            return
+        self._note("recording", file=self._recording.path)
+        await self._recording.run()
+        if self._recording.trouble is not None:
+            self._note("recording_failed", level=logging.ERROR, why=self._recording.trouble)
+
+    # --- the steps between ---
+
+    def _start(self, started: Started) -> None:
+        """Note that the stream has started. A start after an assumed one says who is calling."""
+        call_id = usable_call_id(started.call_id)
+        if self._call_id is None and call_id is not None:
+            self._attach(call_id)
+        self._note(
+            "started",
+            dialect=started.dialect,
+            format=str(started.format),
+            tracks=started.tracks,
+            assumed=started.assumed or None,
+            platform_stream_id=started.stream_id,
+            custom=dict(redact_headers(started.custom.items())) or None,
+        )
+        if call_id is not None and call_id != self._call_id:
+            self._note("call_ids_differ", named=call_id)
+        if self._stream is not None:
+            self._stream.started = started
+            return
+        self._stream = MediaStream(
+            self._id,
+            self._call_id,
+            started,
+            self._hand_over,
+            accounts=self._intake.accounts,
+            end=self.end,
+        )
+        if self._config.record:
+            self._recording = self._intake.recording = self._new_recording(started)
+        self._begun.set()
+
+    def _new_recording(self, started: Started) -> Recording:
+        began = self._shared.clock()
+        return Recording(
+            recording_path(self._config.data / "recordings", self._id, began),
+            started.format.sample_rate,
+            self._shared.recordings,
+            lambda: {"call_id": self._call_id, "stream_id": self._id, **self._intake.summary()},
+            patience=self._config.timeouts.finish,
+        )
+
+    def _attach(self, call_id: str) -> None:
+        """Note whose call this is."""
+        self._call_id = call_id
+        self._call = self._shared.calls.heard(call_id, "stream")
+        self._call.streams += 1
+        if self._stream is not None:
+            self._stream.call_id = call_id
+        self._call_known.set()
+
+    def _let_the_company_finish(self) -> None:
+        """Give the application and the recording all that came; nothing more will."""
+        self._intake.close()
+        self._hand_over.finish()
+        if self._recording is not None:
+            self._recording.finish()
+        self._begun.set()
+
+    async def _say_goodbye(self) -> None:
+        """Tell the platform how it ended, in bounded time and whatever cancels us."""
+        ending = self._ending or endings.FAILED
+        self._note("disconnected", **ending.told)
+        if ending is endings.ABORTED:
+            await self._socket.abort()
+        else:
+            await self._socket.close(ending.code, ending.reason)
+
+    # --- the log ---
+
+    def _note(self, what: str, *, level: int = logging.INFO, **fields: object) -> None:
+        self._shared.journal.note(
+            "streams", what, level=level, call_id=self._call_id, stream_id=self._id, **fields
+        )
+
+    def _note_account(self) -> None:
+        recording = self._recording
+        self._note(
+            "account",
+            seconds=round(trio.current_time() - self._opened_at, 3),
+            recording=recording.path if recording and not recording.trouble else None,
+            **self._intake.summary(),
+        )
+
+    def _lag(self, lagging: bool) -> None:
+        if lagging:
+            self._note("lagging", level=logging.WARNING, behind=self._config.limits.hand_over)
+        else:
+            self._note("caught_up", dropped=dict(self._hand_over.dropped))
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    """Whether somebody told us to end, as against something having failed."""
+    return goodbye_code(exc) == GOING_AWAY

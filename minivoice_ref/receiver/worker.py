@@ -1,0 +1,172 @@
+"""Hands accepted webhooks to the application: later, again if need be, each of them once.
+
+The platform has its 2xx already when this worker begins, so a slow or failing `on_event` holds up
+nobody but itself. Several calls are worked on at once, but of one call only one event at a time. A
+failing event is tried again after 1, 2, 4 … up to 300 seconds, and other events pass it in the
+meantime; after as many tries as the setting `event_attempts` allows it is set aside.
+
+*Once* means: the row is marked as soon as `on_event` has returned, and nothing is handed over twice
+while this process lives. If it is killed inside `on_event`, or before the mark is on the disk, the
+event comes again after the restart: an application that must not see this keeps `event.key`.
+
+Read next: `media_stream.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from minivoice_ref.protocol.webhooks import CallEvent, read_event
+from minivoice_ref.receiver.inbox import Inbox, InboxFailed, WaitingEvent
+from minivoice_ref.receiver.journal import Journal
+
+__all__ = ["OnEvent", "Worker"]
+
+OnEvent: TypeAlias = Callable[[CallEvent], Awaitable[None]]
+
+_AT_ONCE = 8  # calls
+_FIRST_RETRY, _LONGEST_RETRY = 1.0, 300.0
+_DATABASE_RETRY = 1.0
+_MOMENT = 5.0  # seconds; SQLite gives up sooner by itself
+_TIDY_EVERY = 3600.0
+
+
+class Worker:
+    """Takes events out of an inbox and hands them to *on_event*.
+
+    An event is tried at most *attempts* times. *clock* tells Unix seconds, because what is due must
+    survive a restart.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        on_event: OnEvent,
+        journal: Journal,
+        *,
+        clock: Callable[[], float],
+        attempts: int,
+    ) -> None:
+        self._inbox = inbox
+        self._on_event = on_event
+        self._journal = journal
+        self._clock = clock
+        self._attempts = attempts
+        self._busy: set[str] = set()
+        self._news = trio.Event()
+        self._stopping = False
+        self._trouble: str | None = None
+
+    def look(self) -> None:
+        """Say that there may be something to do: an event was accepted."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Begin nothing more. `run` returns when what is being handled has been."""
+        self._stopping = True
+        self.look()
+
+    async def run(self) -> None:
+        """Work until `stop`.
+
+        Cancelled, it cancels the handlers, whose events stay waiting for the next start.
+        """
+        tidy_at = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            while not self._stopping:
+                self._news = trio.Event()
+                if trio.current_time() >= tidy_at:
+                    tidy_at = trio.current_time() + _TIDY_EVERY
+                    nursery.start_soon(self._insist, self._inbox.forget_handled)
+                wait = await self._begin_what_is_due(nursery)
+                with trio.move_on_after(min(wait, _TIDY_EVERY)):
+                    await self._news.wait()
+
+    async def _begin_what_is_due(self, nursery: trio.Nursery) -> float:
+        """Start a handler for each event that is due; return the seconds until to look again."""
+        await trio.lowlevel.checkpoint()
+        while len(self._busy) < _AT_ONCE and not self._stopping:
+            try:
+                event = await self._inbox.first_waiting(self._busy)
+            except InboxFailed as exc:
+                self._tell_inbox(str(exc))
+                return _DATABASE_RETRY
+            self._tell_inbox(None)
+            if event is None:
+                break
+            wait = event.due - self._clock()
+            if wait > 0:
+                return wait
+            self._busy.add(event.call_id)
+            nursery.start_soon(self._handle, event)
+        return _TIDY_EVERY
+
+    async def _handle(self, waiting: WaitingEvent) -> None:
+        """Hand one event over, and mark what came of it."""
+        try:
+            began = trio.current_time()
+            failure = await self._try(waiting)
+            attempt = waiting.attempts + 1
+            note = partial(
+                self._journal.note,
+                "webhooks",
+                call_id=waiting.call_id,
+                event=waiting.event,
+                attempt=attempt,
+                seconds=round(trio.current_time() - began, 3),
+            )
+            if failure is None:
+                await self._insist(partial(self._inbox.handled, waiting.number))
+                note("handled")
+                return
+            error = f"{type(failure).__name__}: {failure}"
+            note = partial(note, level=logging.ERROR, error=error)
+            if attempt >= self._attempts:
+                await self._insist(partial(self._inbox.set_aside, waiting.number, error))
+                note("set_aside")
+                return
+            wait = min(_FIRST_RETRY * 2**waiting.attempts, _LONGEST_RETRY)
+            due = self._clock() + wait
+            await self._insist(partial(self._inbox.failed, waiting.number, error, due))
+            note("failed", again_in=wait, traceback="".join(traceback.format_exception(failure)))
+        finally:
+            self._busy.discard(waiting.call_id)
+            self.look()
+
+    async def _try(self, waiting: WaitingEvent) -> Exception | None:
+        """Call the application and return what it raised, None where it did not.
+
+        A wall: an event whose handling fails is tried again, whatever the failure.
+        """
+        try:
+            await self._on_event(read_event(waiting.body))
+        except Exception as exc:
+            return exc  # noqa: ASYNC910  # the application has run
+        return None
+
+    async def _insist(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Make a change in the inbox, every second again until the disk lets us.
+
+        What the application has done must not be forgotten because we are told to end just now, so
+        each attempt is shielded, for a moment.
+        """
+        while True:
+            try:
+                with trio.move_on_after(_MOMENT, shield=True):
+                    return await change()
+            except InboxFailed as exc:
+                self._tell_inbox(str(exc))
+            await trio.sleep(_DATABASE_RETRY)
+
+    def _tell_inbox(self, trouble: str | None) -> None:
+        """Log when the inbox begins to fail and when it works again, not every time."""
+        if (trouble is None) != (self._trouble is None):
+            level = logging.INFO if trouble is None else logging.ERROR
+            self._journal.note("webhooks", "inbox", level=level, why=trouble or "works again")
+        self._trouble = trouble

@@ -1,0 +1,359 @@
+"""Recordings: every sample at its place, a valid file at every moment, and a disk that may fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import stat
+import wave
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from receiver_lab import FRAME, MULAW, open_lab, patient, settings, settle, sound
+
+from minivoice_ref.protocol.audio import decode_mulaw
+from minivoice_ref.protocol.media import MediaFormat
+from minivoice_ref.receiver.app import App
+from minivoice_ref.receiver.disk import InlineDisk, ThreadDisk
+from minivoice_ref.receiver.recording import Recording, recording_path
+from minivoice_ref.receiver.wav import LEFT, RIGHT, Patch, StereoWav
+
+_T = TypeVar("_T")
+
+
+def read_wav(path: Path) -> tuple[int, bytes, bytes]:
+    """The sample rate of a stereo WAV, its left and its right channel."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
+        frames = file.readframes(file.getnframes())
+        assert len(frames) == 4 * file.getnframes()
+    left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
+    right = b"".join(frames[at + 2 : at + 4] for at in range(0, len(frames), 4))
+    return file.getframerate(), left, right
+
+
+def pcm(start: int, samples: int) -> bytes:
+    """What `sound` sounds like."""
+    return decode_mulaw(sound(start, samples))
+
+
+async def record(folder: Path, add: Callable[[Recording], None], **changes: Any) -> Recording:
+    """Record what *add* adds, at once, with an inline disk."""
+    given: dict[str, Any] = {
+        "path": folder / "recordings" / "one.wav",
+        "sample_rate": 8000,
+        "disk": InlineDisk(1),
+        "describe": lambda: {"call_id": "../../call"},
+        "patience": 5,
+    }
+    recording = Recording(**given | changes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recording.run)
+        add(recording)
+        await settle()
+        recording.finish()
+    return recording
+
+
+async def test_inbound_is_left_and_outbound_is_right_sample_for_sample(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, record=True, timeouts=patient())
+    async with open_lab(App(), config) as lab:
+        async with lab.stream() as caller:
+            await caller.start()
+            for number in range(260):
+                await caller.frame(number, "inbound")
+                await caller.frame(number + 1000, "outbound") if number >= 50 else None
+            await caller.stop()
+            await caller.close_code()
+        (account,) = await lab.lines("streams", "account")
+        (began,) = await lab.lines("streams", "recording")
+        assert began["file"] == account["recording"]
+    rate, left, right = read_wav(Path(account["recording"]))
+    assert rate == 8000
+    assert left[: 260 * FRAME * 2] == pcm(0, 260 * FRAME)
+    assert left[260 * FRAME * 2 :] == bytes(len(left) - 260 * FRAME * 2)
+    assert right[: 1050 * FRAME * 2] == bytes(1050 * FRAME * 2)
+    assert right[1050 * FRAME * 2 :] == pcm(1050 * FRAME, 210 * FRAME)
+    sidecar = json.loads(Path(account["recording"]).with_suffix(".json").read_text())
+    assert sidecar["call_id"] == "call_1"
+    assert sidecar["tracks"] == account["tracks"]
+    assert sidecar["samples"] == 1260 * FRAME
+    assert (sidecar["left"], sidecar["right"]) == ("inbound", "outbound")
+    assert (sidecar["trouble"], sidecar["not_recorded"]) == (None, 0)
+
+
+async def test_gaps_are_silent_late_pieces_fill_them_and_repeated_ones_change_nothing(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, record=True, timeouts=patient())
+    numbers = [*range(0, 100), *range(120, 200), *range(110, 120), *range(50, 60)]
+    async with open_lab(App(), config) as lab:
+        async with lab.stream() as caller:
+            await caller.start()
+            for number in numbers:
+                await caller.frame(number)
+            await caller.stop()
+            await caller.close_code()
+        (account,) = await lab.lines("streams", "account")
+        (gap,) = await lab.lines("streams", "gap")
+    _, left, _ = read_wav(Path(account["recording"]))
+    assert left == pcm(0, 100 * FRAME) + bytes(10 * FRAME * 2) + pcm(110 * FRAME, 90 * FRAME)
+    inbound = account["tracks"]["inbound"]
+    assert (inbound["lost"], inbound["late"], inbound["repeated"]) == (1600, 1600, 1600)
+    assert inbound["received"] + inbound["lost"] == inbound["expected"] == 200 * FRAME
+    assert (gap["position"], gap["samples"]) == (16000, 3200)
+
+
+def test_pieces_in_any_order_make_the_same_file(tmp_path: Path) -> None:
+    pieces = [
+        Patch((channel,), at * FRAME, sound(at * FRAME + channel * 5000), MULAW)
+        for at in range(0, 500, 3)
+        for channel in (LEFT, RIGHT)
+    ]
+    files = []
+    for turn in range(3):
+        random.Random(turn).shuffle(pieces)
+        file = StereoWav(tmp_path / f"{turn}.wav", 8000)
+        for start in range(0, len(pieces), 50):
+            assert file.put(pieces[start : start + 50]) == 0
+        file.close()
+        files.append((tmp_path / f"{turn}.wav").read_bytes())
+    assert files[0] == files[1] == files[2]
+    _, left, right = read_wav(tmp_path / "0.wav")
+    assert left[2 * 3 * FRAME : 2 * 4 * FRAME] == pcm(3 * FRAME, FRAME)
+    assert right[2 * 3 * FRAME : 2 * 4 * FRAME] == pcm(3 * FRAME + 5000, FRAME)
+    assert left[2 * FRAME : 2 * 3 * FRAME] == bytes(2 * 2 * FRAME)
+
+
+def test_the_file_is_a_valid_wav_from_its_first_moment_on(tmp_path: Path) -> None:
+    path = tmp_path / "one.wav"
+    file = StereoWav(path, 8000)
+    assert read_wav(path) == (8000, b"", b"")
+    for second in range(3):
+        file.put([Patch((LEFT,), second * 8000, sound(second * 8000, 8000), MULAW)])
+        _, left, right = read_wav(path)
+        assert left == pcm(0, (second + 1) * 8000)
+        assert right == bytes(len(left))
+    file.close()
+
+
+def test_a_mixed_track_is_heard_on_both_sides(tmp_path: Path) -> None:
+    linear = MediaFormat("l16le", 16000, 1)
+    file = StereoWav(tmp_path / "one.wav", 16000)
+    file.put([Patch((LEFT, RIGHT), 0, b"\x01\x02\x03\x04", linear)])
+    file.close()
+    assert read_wav(tmp_path / "one.wav") == (16000, b"\x01\x02\x03\x04", b"\x01\x02\x03\x04")
+
+
+@pytest.mark.parametrize(
+    ("position", "format"),
+    [(-1, MULAW), (2**30, MULAW), (0, MediaFormat("mulaw", 16000, 1))],
+)
+async def test_what_has_no_place_in_the_file_is_counted(
+    position: int, format: MediaFormat, tmp_path: Path, autojump_clock: object
+) -> None:
+    def add(recording: Recording) -> None:
+        recording.add("inbound", position, sound(0), format)
+        recording.add("outbound", 0, sound(0), MULAW)
+
+    recording = await record(tmp_path, add)
+    assert (recording.not_recorded, recording.trouble) == (FRAME, None)
+    assert read_wav(recording.path)[2] == pcm(0, FRAME)
+
+
+async def test_a_far_jump_leaves_a_sparse_file(tmp_path: Path, autojump_clock: object) -> None:
+    def add(recording: Recording) -> None:
+        recording.add("inbound", 0, sound(0), MULAW)
+        recording.add("inbound", 3600 * 8000, sound(0), MULAW)
+
+    recording = await record(tmp_path, add)
+    status = recording.path.stat()
+    assert status.st_size == 44 + (3600 * 8000 + FRAME) * 4
+    assert status.st_blocks * 512 < 100_000
+
+
+async def test_recordings_and_their_folder_are_for_the_owner_alone(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    recording = await record(tmp_path, lambda recording: None)
+    files = [recording.path, recording.path.with_suffix(".json")]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+    assert stat.S_IMODE(recording.path.parent.stat().st_mode) == 0o700
+    assert sorted(recording.path.parent.iterdir()) == sorted(files)
+
+
+async def test_audio_is_written_in_whole_seconds(tmp_path: Path, autojump_clock: object) -> None:
+    writes: list[int] = []
+
+    class Counting(InlineDisk):
+        async def run(self, work: Callable[[], _T]) -> _T:
+            result = await super().run(work)
+            if isinstance(work, partial) and work.func.__name__ == "_put":
+                writes.append(len(work.args[0]))
+            return result
+
+    config = settings(tmp_path, record=True, timeouts=patient())
+    async with open_lab(App(), config, disk=Counting) as lab:
+        async with lab.stream() as caller:
+            await caller.start("inbound")
+            await caller.speak(175)
+            await caller.stop()
+            await caller.close_code()
+        await settle()
+    assert writes == [50, 50, 50, 25]
+
+
+class Disk:
+    """A disk that is told how to behave."""
+
+    def __init__(self, threads: int) -> None:
+        self.error: Exception | None = None
+        self.stuck: trio.Event | None = None
+        self.inline = InlineDisk(threads)
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        if self.stuck is not None:
+            await self.stuck.wait()
+        if self.error is not None:
+            raise self.error
+        return await self.inline.run(work)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
+    error: Exception, tmp_path: Path, autojump_clock: object
+) -> None:
+    disks: list[Disk] = []
+
+    def open_disk(threads: int) -> Disk:
+        disks.append(Disk(threads))
+        return disks[-1]
+
+    config = settings(tmp_path, record=True, timeouts=patient())
+    async with open_lab(App(), config, disk=open_disk) as lab:
+        before = await settle()
+        async with lab.stream() as caller:
+            await caller.start()
+            await caller.speak(60)
+            disks[-1].error = error  # the disk of the recordings is asked for last
+            await caller.speak(60, first=60)
+            await settle()
+            (failed,) = await lab.lines("streams", "recording_failed")
+            assert type(error).__name__ in failed["why"]
+            disks[-1].error = None
+            await caller.speak(60, first=120)
+            await caller.stop()
+            assert await caller.close_code() == 1000
+        assert await settle() == before
+        (account,) = await lab.lines("streams", "account")
+        assert account["tracks"]["inbound"]["received"] == 180 * FRAME
+        assert "recording" not in account
+    (file,) = (config.data / "recordings").glob("*.wav")
+    assert read_wav(file)[1] == pcm(0, 50 * FRAME)  # what was written stays, and is valid
+
+
+async def test_a_folder_that_cannot_be_made_ends_the_recording_at_once(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    (tmp_path / "recordings").write_text("in the way")
+    recording = await record(tmp_path, lambda recording: recording.finish())
+    assert recording.trouble is not None
+    recording.add("inbound", 0, sound(0), MULAW)
+    assert recording.not_recorded == FRAME
+
+
+async def test_a_stuck_disk_costs_thirty_seconds_of_memory_and_no_more(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    disk = Disk(1)
+    disk.stuck = trio.Event()
+
+    def add(recording: Recording) -> None:
+        for number in range(40 * 50):
+            recording.add("inbound", number * FRAME, sound(0), MULAW)
+        assert recording.not_recorded == 10 * 8000
+        assert disk.stuck is not None
+        disk.stuck.set()
+
+    recording = await record(tmp_path, add, disk=disk)
+    assert recording.path.stat().st_size == 44 + 30 * 8000 * 4
+
+
+async def test_a_cancelled_recording_is_closed_whole(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    path = tmp_path / "one.wav"
+    recording = Recording(path, 8000, InlineDisk(1), dict, patience=5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recording.run)
+        await settle()
+        recording.add("inbound", 0, sound(0), MULAW)
+        nursery.cancel_scope.cancel()
+    assert read_wav(path)[1] == pcm(0, FRAME)
+    assert json.loads(path.with_suffix(".json").read_text())["samples"] == FRAME
+
+
+async def test_a_recording_cancelled_before_it_began_leaves_nothing(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    recording = Recording(tmp_path / "one.wav", 8000, InlineDisk(1), dict, patience=5)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await recording.run()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_recording_in_a_thread_is_the_same(tmp_path: Path) -> None:
+    def add(recording: Recording) -> None:
+        for number in range(150):
+            recording.add("inbound", number * FRAME, sound(number * FRAME), MULAW)
+
+    recording = await record(tmp_path, add, disk=ThreadDisk(1))
+    assert read_wav(recording.path)[1] == pcm(0, 150 * FRAME)
+
+
+def test_a_recording_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    StereoWav(tmp_path / "one.wav", 8000).close()
+    with pytest.raises(FileExistsError):
+        StereoWav(tmp_path / "one.wav", 8000)
+
+
+def test_a_file_whose_header_cannot_be_written_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(OSError, match="No space"):
+        StereoWav(tmp_path / "one.wav", 8000)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_files_are_named_by_time_and_our_own_id(tmp_path: Path) -> None:
+    path = recording_path(tmp_path, "stream_12ab", 1_780_000_000.0)
+    assert path == tmp_path / "20260528T202640Z_stream_12ab.wav"
+
+
+async def test_a_call_id_never_becomes_part_of_a_path(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, record=True)
+    async with open_lab(App(), config) as lab:
+        async with lab.stream("../../../call") as caller:
+            await caller.start()
+            await caller.speak(1)
+            await caller.stop()
+            await caller.close_code()
+        (account,) = await lab.lines("streams", "account")
+    assert account["call_id"] == "../../../call"
+    assert Path(account["recording"]).parent == config.data / "recordings"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
