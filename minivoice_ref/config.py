@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from minivoice_ref.config_sources import GROUPS, ConfigError, read_environ, read_toml
+from minivoice_ref.protocol.dialects.detect import ANY, DIALECTS
 from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.protocol.media import MediaFormat
 
@@ -27,6 +28,13 @@ __all__ = ["Config", "ConfigError", "Limits", "Timeouts", "split_address"]
 
 _ENCODINGS = ("mulaw", "alaw", "l16le", "l16be")
 _TRACKS = ("inbound", "outbound", "both")
+_SHORTEST_SECRET = 8  # characters; a shorter one would also be found in half of what is logged
+_CHOICES = {
+    "track": _TRACKS,
+    "dialect": tuple(dict.fromkeys((*ANY, *DIALECTS))),
+    "l16": ("auto", "l16le", "l16be"),
+    "one_channel": ("inbound", "outbound", "mixed"),
+}
 
 
 def _setting(default: Any, help: str, *, secret: bool = False) -> Any:
@@ -60,6 +68,7 @@ class Timeouts:
     grace: float = _setting(30.0, "for connections to end by themselves while draining")
     connect: float = _setting(10.0, "for a connection that we open (simulator)")
     response: float = _setting(10.0, "for the whole response to a request that we made (simulator)")
+    speech: float = _setting(5.0, "for a speech program to say a text (simulator)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +86,16 @@ class Limits:
         5.0, "seconds of audio that wait for on_stream before the oldest is dropped"
     )
     calls: int = _setting(10000, "calls remembered at once; the longest ended is forgotten first")
+    capture: int = _setting(1073741824, "bytes of one stream's capture file; it ends there")
     log_excerpt: int = _setting(400, "characters of a peer's message quoted in a log")
     first_messages: int = _setting(4, "messages of each stream that are logged verbatim")
+    held_messages: int = _setting(
+        50, "messages that are held, undecoded, while a stream's start is waited for"
+    )
+    held_bytes: int = _setting(131072, "characters or bytes that are held so")
+    reorder: int = _setting(
+        10, "messages to wait for a late one in a dialect that promises no order"
+    )
     jump: float = _setting(
         3600.0, "seconds a timestamp may jump before the platform's clock counts as restarted"
     )
@@ -94,10 +111,16 @@ class Config:
     listen: str = _setting(
         "127.0.0.1:8443", "HOST:PORT of answer_url, webhooks and streams; port 0 picks one"
     )
-    stream_listen: str | None = _setting(None, "HOST:PORT of a door of their own for streams")
+    stream_listen: str | None = _setting(
+        None,
+        "HOST:PORT of a door of their own for streams; where public_url is set, their URLs name "
+        "that, so a proxy must route /stream here",
+    )
     tls_cert: Path | None = _setting(None, "PEM file of the certificate and its chain")
     tls_key: Path | None = _setting(None, "PEM file of the certificate's private key")
-    plain: bool = _setting(False, "no TLS here: it ends at a proxy in front")
+    plain: bool = _setting(
+        False, "no TLS here: it ends at a proxy in front, whose URL public_url should name"
+    )
     public_url: str | None = _setting(
         None, "https URL under which the platform reaches us; the streams' URLs begin with it"
     )
@@ -105,8 +128,14 @@ class Config:
         "both", "track that the default answer asks for: inbound, outbound or both"
     )
     record: bool = _setting(False, "write a stereo WAV and its account for each stream")
+    capture: bool = _setting(
+        False, "keep every message of each stream in a file, to show and replay it"
+    )
     data: Path = _setting(
         Path("minivoice-data"), "folder of logs, accepted webhooks and recordings"
+    )
+    inbox: Path | None = _setting(
+        None, "file of the accepted webhooks; unset: inbox.sqlite3 in the data folder"
     )
     webhook_secret: str | None = _setting(
         None, "secret of the webhooks' signatures; unset: they are not checked", secret=True
@@ -118,9 +147,27 @@ class Config:
         None, "key of the stream tokens; unset: a new one at each start", secret=True
     )
     token_lifetime: float = _setting(3600.0, "seconds a stream token is good for")
-    require_token: bool = _setting(True, "refuse streams without a good token; off only in a lab")
+    require_token: bool = _setting(
+        True,
+        "refuse streams without a good token; off only in a lab. A token ties a stream to a call "
+        "and proves no more: whoever may ask answer_url gets one",
+    )
     fallback_format: str = _setting(
         "l16le/8000/1", "format of a stream that names none: ENCODING/RATE/CHANNELS"
+    )
+    dialect: str = _setting(
+        "minivoice", "wire format of the streams; minivoice takes whatever comes (an assumption)"
+    )
+    l16: str = _setting(
+        "auto",
+        "byte order of audio that is only called L16: l16le, l16be, or auto as each dialect has it",
+    )
+    one_channel: str = _setting(
+        "mixed", "whose audio it is in a stream that does not say: inbound, outbound or mixed"
+    )
+    webhook_method: str = _setting("POST", "HTTP method of a webhook (an assumption)")
+    webhook_memory: float = _setting(
+        604800.0, "seconds that a handled webhook is remembered, to know its duplicates"
     )
     event_attempts: int = _setting(
         20, "times that on_event is tried for one webhook before it is set aside"
@@ -132,6 +179,9 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
+        for name in ("data", "inbox", "tls_cert", "tls_key"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
         problems = list(_problems(self))
         if problems:
             raise ConfigError(problems)
@@ -188,17 +238,24 @@ def _problems(config: Config) -> Iterator[Problem]:
     """Everything about *config* that cannot work."""
     yield from _address_problems(config)
     yield from _tls_problems(config)
-    if config.track not in _TRACKS:
-        yield Problem("track", f"{config.track!r} is not a track", f"choose of {_TRACKS}")
+    for name, choices in _CHOICES.items():
+        chosen = getattr(config, name)
+        if chosen not in choices:
+            problem = f"{chosen!r} cannot be chosen"
+            yield Problem(name, problem, f"choose one of: {', '.join(choices)}")
     if not _is_media_format(config.fallback_format):
         yield Problem(
             "fallback_format",
             f"{config.fallback_format!r} is not ENCODING/RATE/CHANNELS",
             f"write for example l16le/8000/1; encodings: {', '.join(_ENCODINGS)}; channels: 1 or 2",
         )
+    if not (config.webhook_method.isalpha() and config.webhook_method.isupper()):
+        yield Problem("webhook_method", f"{config.webhook_method!r} is no method", "write POST")
     for name in ("webhook_secret", "token_key"):
-        if getattr(config, name) == "":
-            yield Problem(name, "is empty", "give a long random text or leave it unset")
+        secret = getattr(config, name)
+        if secret is not None and len(secret) < _SHORTEST_SECRET:
+            problem = f"is shorter than {_SHORTEST_SECRET} characters" if secret else "is empty"
+            yield Problem(name, problem, "give a long random text or leave it unset")
     for group, prefix in ((config, ""), (config.limits, "limits."), (config.timeouts, "timeouts.")):
         for f in dataclasses.fields(group):
             value = getattr(group, f.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from minivoice_ref.protocol.errors import MiniVoiceError, Problem
 __all__ = ["GROUPS", "ConfigError", "read_environ", "read_toml"]
 
 GROUPS = ("limits", "timeouts")
+# What Kubernetes puts into the environment beside a service of the name `minivoice`.
+_OF_A_CLUSTER = re.compile(r"MINIVOICE_(SERVICE|PORT)(_|$)")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -47,7 +50,7 @@ def read_environ(cls: type, environ: Mapping[str, str]) -> dict[str, Any]:
     secrets = [f.name for f in dataclasses.fields(cls) if f.metadata.get("secret")]
     document: dict[str, Any] = {}
     for name, value in sorted(environ.items()):
-        if not name.startswith("MINIVOICE_"):
+        if not name.startswith("MINIVOICE_") or _OF_A_CLUSTER.match(name):
             continue
         key = name.removeprefix("MINIVOICE_").lower()
         group, _, member = key.partition("_")

@@ -109,6 +109,12 @@ def test_a_secret_may_stand_in_a_file_and_never_in_a_repr(tmp_path: Path) -> Non
     assert "s3cret" not in repr(config) and "k3y" not in repr(config)
 
 
+@pytest.mark.parametrize("name", ["webhook_secret", "token_key"])
+def test_a_secret_has_eight_characters_at_least(name: str) -> None:
+    assert "shorter than 8" in problems_of(plain=True, **{name: "s3cret7"})[name]
+    assert Config(plain=True, **{name: "s3cret-8"})  # type: ignore[arg-type]
+
+
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
     environ = {"MINIVOICE_TOKEN_KEY_FILE": str(tmp_path / "absent")}
     assert "absent" in problems_of(environ=environ)["MINIVOICE_TOKEN_KEY_FILE"]
@@ -170,3 +176,25 @@ def test_every_setting_says_what_it_is() -> None:
     for cls in (Config, Limits, Timeouts):
         for setting in dataclasses.fields(cls):
             assert setting.name in ("limits", "timeouts") or len(setting.metadata["help"]) > 10
+
+
+def test_a_folder_may_be_named_by_text() -> None:
+    text: Any = "/var/lib/minivoice"
+    assert Config(plain=True, data=text).data == Path("/var/lib/minivoice")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dialect", "klingon"), ("l16", "l16"), ("one_channel", "both"), ("webhook_method", "post")],
+)
+def test_a_choice_that_there_is_not_is_refused(name: str, value: str) -> None:
+    assert set(problems_of(plain=True, **{name: value})) == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dialect", "auto"), ("dialect", "telnyx"), ("l16", "l16be"), ("webhook_method", "PUT")],
+)
+def test_what_is_assumed_can_be_chosen(name: str, value: str) -> None:
+    chosen: dict[str, Any] = {name: value}
+    assert getattr(Config.load(plain=True, **chosen), name) == value

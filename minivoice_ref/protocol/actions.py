@@ -52,7 +52,7 @@ from minivoice_ref.protocol.documents import (
     read_json,
     shown,
 )
-from minivoice_ref.protocol.errors import LocalProtocolError, Problem
+from minivoice_ref.protocol.errors import FaultyAnswer, Problem
 
 __all__ = ["ACTIONS", "Action", "ActionRule", "Answer", "CheckedAnswer"]
 __all__ += ["STREAM_ACTION_ACCEPTED", "bridge", "check_answer", "conference", "gather", "hold"]
@@ -122,10 +122,10 @@ class Answer:
         return unwritable or read_answer(f'{{"actions":[{",".join(map(str, texts))}]}}').problems
 
     def encode(self) -> bytes:
-        """The body to send, UTF-8. Raises LocalProtocolError with every fault of a faulty one."""
+        """The body to send, UTF-8. Raises FaultyAnswer with every fault of a faulty one."""
         problems = self.problems()
         if problems:
-            raise LocalProtocolError("the answer is faulty: " + "; ".join(map(str, problems)))
+            raise FaultyAnswer(problems)
         return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "FaultyAnswer",
     "InvalidDocument",
     "LocalProtocolError",
     "MiniVoiceError",
@@ -51,6 +52,14 @@ class ProtocolError(MiniVoiceError):
 
 class LocalProtocolError(ProtocolError):
     """We, or the program that embeds us, did what the protocol's state does not allow."""
+
+
+class FaultyAnswer(LocalProtocolError):
+    """An answer has faults, so it must not be sent: `problems` are all of them."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("the answer is faulty: " + "; ".join(map(str, self.problems)))
 
 
 class RemoteProtocolError(ProtocolError):

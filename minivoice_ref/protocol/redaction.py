@@ -11,47 +11,60 @@ This module decides what is hidden; it never decides whether something is logged
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import unquote
 
 from minivoice_ref.protocol.media import WireMessage
 
 __all__ = ["REDACTED", "escape", "excerpt", "hide_tokens", "redact_headers", "redact_path"]
-__all__ += ["redact_url"]
+__all__ += ["redact_subprotocols", "redact_text", "redact_url"]
 
 REDACTED = "[redacted]"
+_REDACTED_JSON = '"[redacted]"'
 
-_WHOLE_NAMES = {"authorization", "proxy-authorization", "cookie", "set-cookie"}
-_IN_NAMES = (
-    "signature",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "credential",
-    "authorization",
-    "api-key",
-    "apikey",
+# One list for headers, for the fields of queries and for JSON: what a secret's name contains, its
+# hyphens and underscores left out, and what is a word of it.
+_IN_NAMES = re.compile(
+    "signature|token|secret|password|passwd|credential|authorization|cookie|bearer|jwt|oauth"
+    "|pwd|^auth(?!or)|(?:api|access|private|shared)key|key$|sig$"
 )
-_IN_QUERY_NAMES = (*_IN_NAMES, "auth", "key", "sig", "pwd")
+_WORDS = {"auth", "key", "sig", "pwd", "hmac"}
+_NOT_SECRET = {"secwebsocketkey"}  # RFC 6455 section 1.3: it guards caches, not doors
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 # A stream token as signing.mint_token makes it: MAC, expiry, subject.
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{6})[A-Za-z0-9_-]{37}\.[0-9]{1,15}\.[A-Za-z0-9_-]+")
 _STREAM_SEGMENT = re.compile(r"(/stream/+)([^/?#\s\"\\…]{1,6})[^/?#\s\"\\]*", re.IGNORECASE)
 _FIELD = re.compile(r"([?&;#])([^=&;#]*)=([^&;#]*)")
 _USER = re.compile(r"(//)[^/?#]*@")
-_JSON_MEMBER = re.compile(r'("([^"\\]*)"\s*:\s*")(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+_JSON_MEMBER = re.compile(
+    r'("([^"\\]*)"\s*:\s*)(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^\s",:{}\[\]]+)', re.DOTALL
+)
 _MARGIN = (
     4096  # characters read beyond an excerpt's end, so that a secret on its edge is still whole
 )
 
 
-def redact_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The same headers in the same order, with the values of secret ones replaced."""
-    return [
-        (escape(name), REDACTED if _is_secret(name) else escape(hide_tokens(value)))
-        for name, value in headers
-    ]
+def redact_headers(
+    headers: Iterable[tuple[str, str]], *, subprotocols: Collection[str] = ()
+) -> list[tuple[str, str]]:
+    """The same headers in the same order, without secret ones' values and secrets in URLs.
+
+    Of proposed subprotocols, those that stand in *subprotocols* are shown.
+    """
+    return [(escape(name), _header(name, value, subprotocols)) for name, value in headers]
+
+
+def _header(name: str, value: str, subprotocols: Collection[str]) -> str:
+    if name.lower() == "sec-websocket-protocol":
+        proposed = [part.strip() for part in value.split(",")]
+        return ", ".join(redact_subprotocols(proposed, subprotocols))
+    return REDACTED if _is_secret(name) else redact_url(value)
+
+
+def redact_subprotocols(proposed: Iterable[str], known: Collection[str]) -> list[str]:
+    """What is *known* of the proposed subprotocols; browsers send their tokens among them."""
+    return [name if name in known else REDACTED for name in proposed]
 
 
 def redact_path(path: str) -> str:
@@ -66,6 +79,14 @@ def redact_path(path: str) -> str:
 def redact_url(url: str) -> str:
     """A URL without user and password, without its token and its secret fields; faulty ones too."""
     return redact_path(_USER.sub(rf"\1{REDACTED}@", url, count=1))
+
+
+def redact_text(text: str) -> str:
+    """The whole of a text message without stream tokens and without values of secret JSON keys.
+
+    What was JSON still is, with the same members; nothing is escaped or cut.
+    """
+    return hide_tokens(_JSON_MEMBER.sub(_redact_member, text))
 
 
 def excerpt(message: WireMessage, limit: int) -> str:
@@ -98,17 +119,18 @@ def escape(text: str) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    lowered = name.lower().replace("_", "-")
-    return lowered in _WHOLE_NAMES or any(part in lowered for part in _IN_NAMES)
+    joined = re.sub("[^a-z0-9]", "", name.lower())
+    if joined in _NOT_SECRET:
+        return False
+    words = {word.lower() for word in _WORD.findall(name)}
+    return bool(_IN_NAMES.search(joined) or words & _WORDS)
 
 
 def _redact_field(match: re.Match[str]) -> str:
     before, name, _ = match.groups()
-    lowered = unquote(name).lower()
-    secret = any(part in lowered for part in _IN_QUERY_NAMES)
-    return f"{before}{name}={REDACTED}" if secret else match.group()
+    return f"{before}{name}={REDACTED}" if _is_secret(unquote(name)) else match.group()
 
 
 def _redact_member(match: re.Match[str]) -> str:
     before, name = match.groups()
-    return f'{before}{REDACTED}"' if _is_secret(name) else match.group()
+    return before + _REDACTED_JSON if _is_secret(name) else match.group()

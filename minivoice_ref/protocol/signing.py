@@ -54,11 +54,15 @@ class BadSignature(RemoteProtocolError):
 
 
 class BadToken(RemoteProtocolError):
-    """A stream's token does not let it in; `why` is the kind of fault. Answered 403."""
+    """A stream's token does not let it in; `why` is the kind of fault. Answered 403.
 
-    def __init__(self, why: TokenFault, message: str) -> None:
+    `subject` is whose it was, where that is proven: an expired token is still one of ours.
+    """
+
+    def __init__(self, why: TokenFault, message: str, subject: str | None = None) -> None:
         super().__init__(f"stream token {why}: {message}", status=403, close_code=1008)
         self.why = why
+        self.subject = subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +145,10 @@ def read_token(keys: Sequence[str], token: str, *, now: float) -> StreamToken:
     if not any(matches):
         raise BadToken("forged", "it was made with another key, or changed")
     expires_at = int(expiry) / 1000
-    if now >= expires_at:
-        raise BadToken("expired", f"it was good until {now - expires_at:.0f} s ago")
     padded = name + "=" * (-len(name) % 4)
     subject = base64.urlsafe_b64decode(padded).decode("utf-8", "surrogatepass")
+    if now >= expires_at:
+        raise BadToken("expired", f"it was good until {now - expires_at:.0f} s ago", subject)
     return StreamToken(subject, expires_at)
 
 

@@ -130,6 +130,11 @@ class Timeline:
             jumps=self._jumps,
         )
 
+    @property
+    def holes(self) -> tuple[tuple[int, int], ...]:
+        """Where audio is missing: start and end of each hole that is remembered, in order."""
+        return tuple(self._holes)
+
     def place(self, position: int | None, samples: int) -> Placement:
         """Place *samples* samples whose first belongs at *position*; None: after all that came.
 

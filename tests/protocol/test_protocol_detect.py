@@ -112,6 +112,31 @@ def test_a_look_finds_the_strongest_sign_and_whose_it_is(
 
 
 @pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        ('{"event":"start","start":{"streamId":"1"}}', "minivoice"),
+        ('{"event":"start","start":{"streamId":"1","callId":"2"}}', "plivo"),
+        ('{"event":"start","stream_id":"1","start":{}}', "minivoice"),
+        ('{"event":"start","stream_id":"1","start":{"call_control_id":"2"}}', "telnyx"),
+        ('{"event":"start","stream_id":"1","call_id":"2"}', "wavix"),
+        ('{"event":"start","stream_id":"1","call_id":"2","codec":"PCMU"}', "minivoice"),
+        ('{"event":"start","stream_sid":"1"}', "exotel"),
+        ('{"eventType":"start","metadata":{"callId":"1"}}', "bandwidth"),
+        ('{"eventType":"start"}', "minivoice"),
+        ('{"callSid":"1","sampleRate":8000}', "jambonz"),
+        ('{"callSid":"1"}', None),
+        ('{"event":"websocket:connected"}', "vonage"),
+        ("MEDIA_START", "asterisk"),
+        ("MEDIA_STARTED", None),
+    ],
+)
+def test_a_start_is_told_by_its_ids_and_one_in_nobodys_shape_is_a_start_all_the_same(
+    start: str, name: str | None
+) -> None:
+    assert detect(start) == name
+
+
+@pytest.mark.parametrize(
     ("messages", "dialect"),
     [
         ([], RawDialect),

@@ -157,7 +157,8 @@ WORDS = (
     " sequenceNumber sequence_number connection_id duration_ms code title"
 ).split()
 VALUES: list[object] = [
-    *"inbound both stereo mono audio/l16;rate=8000 PCMU ulaw 8000 20 /w== 1e3 \ud800 a=1;;=".split(),
+    *"inbound both stereo mono audio/l16;rate=8000 PCMU ulaw 8000 20 /w== 1e3 a=1;;=".split(),
+    "\ud800",
     *(10**400, 8000, 2, float("nan"), [{"name": "inbound", "mediaFormat": 1}]),
 ]
 EVENTS = (

@@ -211,7 +211,8 @@ def test_a_track_that_says_nothing_is_silent_beside_the_other() -> None:
     assert encoder.media("outbound", b"\3\3\4\4", 20) == [b"\2\2\3\3\0\0\4\4"]
     assert encoder.media("outbound", b"\5\5", 40) == []
     assert encoder.media("outbound", b"\6\6", 40) == [b"\0\0\5\5"]
-    assert encoder.stop() == [b"\0\0\6\6"]
+    assert encoder.media("inbound", b"\7\7", 60) == [b"\0\0\6\6"]
+    assert encoder.stop() == [b"\7\7\0\0"]
     encoder = encoder_named("freeswitch")
     encoder.start(started("freeswitch"))
     assert encoder.stop() == []
@@ -420,6 +421,12 @@ def test_whose_audio_one_channel_carries_is_a_setting() -> None:
     settings = DialectSettings(one_channel="inbound")
     for name in ("raw", "asterisk", "freeswitch"):
         assert read(name, b"\1\2", settings=settings) == [Media("inbound", b"\1\2", L16)]
+    event = read("asterisk", ASTERISK, settings=settings)[0]
+    assert isinstance(event, Started)
+    assert event.tracks == ("inbound",)
+    event = read("vonage", VONAGE, settings=settings)[0]  # of which it is known
+    assert isinstance(event, Started)
+    assert event.tracks == ("mixed",)
 
 
 def test_no_stream_has_more_than_two_channels() -> None:

@@ -68,7 +68,7 @@ PLIVO = """\
 {"event":"media","sequenceNumber":3,"streamId":"01234567-89ab-cdef-0123-456789abcdef",\
 "media":{"track":"outbound","timestamp":"20","chunk":1,"payload":"/wA="}}
 {"event":"dtmf","sequenceNumber":4,"streamId":"01234567-89ab-cdef-0123-456789abcdef",\
-"dtmf":{"track":"inbound","digit":"5"}}
+"dtmf":{"track":"inbound","digit":"5","timestamp":"20"}}
 """
 WAVIX = """\
 {"event":"start","event_time":"","call_id":"C1","stream_id":\

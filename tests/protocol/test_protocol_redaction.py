@@ -14,6 +14,7 @@ from minivoice_ref.protocol.redaction import (
     excerpt,
     redact_headers,
     redact_path,
+    redact_subprotocols,
     redact_url,
 )
 from minivoice_ref.protocol.signing import mint_token
@@ -37,6 +38,16 @@ TOKEN = mint_token("key", "call_20260529T120000.000000000", 1780056600)
         "apikey",
         "X-Password",
         "X-Credential",
+        "X-Auth",
+        "XAuth",
+        "X-Access-Key",
+        "X-Amz-Security-Token",
+        "X-JWT",
+        "authcode",
+        "streamkey",
+        "userpwd",
+        "apikey_id",
+        "key",
     ],
 )
 def test_the_value_of_a_secret_header_is_replaced(name: str) -> None:
@@ -59,6 +70,33 @@ def test_a_token_in_another_headers_value_is_cut() -> None:
     )
     assert uri == f"/stream/{TOKEN[:6]}…?a=1"
     assert other == f"see {TOKEN[:6]}…, please"
+
+
+def test_a_url_in_a_headers_value_is_shown_without_its_secrets() -> None:
+    assert redact_headers([("Referer", "https://u:pw@h/page?token=abc&page=2")]) == [
+        ("Referer", f"https://{REDACTED}@h/page?token={REDACTED}&page=2")
+    ]
+
+
+def test_only_known_subprotocols_are_shown() -> None:
+    headers = [("sec-websocket-protocol", "bearer, eyJhbGciOi.J9, audio.example,media")]
+    known = {"audio.example", "media"}
+    assert redact_headers(headers, subprotocols=known) == [
+        ("sec-websocket-protocol", f"{REDACTED}, {REDACTED}, audio.example, media")
+    ]
+    assert "eyJ" not in str(redact_headers(headers))
+    assert redact_subprotocols(["media", "eyJ"], known) == ["media", REDACTED]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Author", "authority", "keyboard", "keynote", "sign", "design", "X-Request-Id", "stream"],
+)
+def test_a_name_that_only_looks_like_a_secrets_is_shown(name: str) -> None:
+    assert redact_headers([(name, "shown")]) == [(name, "shown")]
+    assert redact_path(f"/answer?{name}=shown") == f"/answer?{name}=shown"
+    member = json.dumps({name: "shown"})
+    assert excerpt(member, 400) == member
 
 
 def test_no_header_can_forge_a_line_of_the_log() -> None:
@@ -149,12 +187,22 @@ def test_an_excerpt_fills_its_limit_exactly_without_an_ellipsis() -> None:
         '"client_secret" : "hun\\"ter2 hunter2"',
         '"token": "hunter2',
         '"token": "hunter2\\',
+        '"auth":"hunter2"',
+        '"jwt": "hunter2',
+        '"token":667.2ter2',
+        '"secret": ter2',
     ],
 )
 def test_values_under_secret_keys_of_a_json_message_are_replaced(member: str) -> None:
     shown = excerpt('{"a": "b", ' + member, 400)
     assert "ter2" not in shown
     assert shown.startswith('{"a": "b", ') and shown.endswith('"[redacted]"')
+
+
+@pytest.mark.parametrize("value", ["12345", "-1.5e3", "true", '"s3"'])
+def test_a_message_with_a_secret_of_any_kind_is_still_json(value: str) -> None:
+    shown = excerpt(f'{{"token":{value}, "n":[1,2], "o":{{"auth" :{value}}}}}', 400)
+    assert json.loads(shown) == {"token": REDACTED, "n": [1, 2], "o": {"auth": REDACTED}}
 
 
 def test_a_message_that_names_our_url_shows_no_token_even_at_its_edge() -> None:

@@ -5,7 +5,7 @@ looks much the same everywhere. So `detect` answers for a start and has no opini
 `guess` decides for a stream whose start never came. `session.py` keeps every message that it showed
 to either, and delivers it afterwards.
 
-Knows no dialect by name. Read next: `session.py`.
+Knows no dialect by name but `minivoice`, which stands for all of them. Read next: `session.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "dialect_named",
     "encoder_named",
     "guess",
+    "known_subprotocols",
     "look",
 ]
 
@@ -64,6 +65,11 @@ def choose_subprotocol(proposed: Sequence[str], dialect: str = "auto") -> str | 
     dialects = DIALECTS.values() if dialect in ANY else (dialect_named(dialect),)
     known = {subprotocol for one in dialects for subprotocol in one.subprotocols}
     return next((subprotocol for subprotocol in proposed if subprotocol in known), None)
+
+
+def known_subprotocols() -> frozenset[str]:
+    """The names of all subprotocols that a dialect knows: any other may be a secret."""
+    return frozenset(name for dialect in DIALECTS.values() for name in dialect.subprotocols)
 
 
 def detect(message: WireMessage) -> str | None:

@@ -20,7 +20,10 @@ from minivoice_ref.protocol.media import Encoding, Started, Track, WireMessage
 __all__ = ["PlivoDialect", "PlivoEncoder"]
 
 _ENCODING_NAMES: Mapping[Encoding, str] = {"mulaw": "audio/x-mulaw", "l16le": "audio/x-l16"}
-_DTMF = '{"event":"dtmf","sequenceNumber":%d,"streamId":%s,"dtmf":{"track":"%s","digit":"%s"}}'
+_DTMF = (
+    '{"event":"dtmf","sequenceNumber":%d,"streamId":%s,'
+    '"dtmf":{"track":"%s","digit":"%s","timestamp":"%d"}}'
+)
 _MEDIA = (
     '{"event":"media","sequenceNumber":%d,"streamId":%s,'
     '"media":{"track":"%s","timestamp":"%d","chunk":%d,"payload":"%s"}}'
@@ -35,6 +38,7 @@ class PlivoEncoder(JsonEncoder):
     def __init__(self) -> None:
         super().__init__()
         self._stream = ""  # the stream's id as JSON text
+        self._timestamp = 0  # of the latest audio: a digit has one too
 
     def _start(self, started: Started) -> list[WireMessage]:
         encoding = self._named(started.format, _ENCODING_NAMES)
@@ -60,10 +64,11 @@ class PlivoEncoder(JsonEncoder):
     def _media_text(
         self, track: Track, sequence: int, chunk: int, timestamp_ms: int, payload: WirePayload
     ) -> str:
+        self._timestamp = timestamp_ms
         return _MEDIA % (sequence, self._stream, track, timestamp_ms, chunk, payload)
 
     def _digit(self, digit: str, track: Track, duration_ms: int | None) -> list[WireMessage]:
-        return [_DTMF % (self._next(), self._stream, track, digit)]
+        return [_DTMF % (self._next(), self._stream, track, digit, self._timestamp)]
 
 
 class PlivoDialect(JsonDialect, name="plivo"):
