@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import trio
 
 from minivoice_ref.config import Timeouts
+from minivoice_ref.net.eager_tls import EagerTls
 from minivoice_ref.net.tls import describe_tls_error
 from minivoice_ref.protocol.errors import MiniVoiceError
 from minivoice_ref.protocol.redaction import redact_url
@@ -125,19 +126,27 @@ class TcpConnector:
             ) from None
         except gaierror as exc:
             raise ConnectFailed("resolve", exc.strerror or str(exc)) from exc
-        except OSError as exc:
-            raise ConnectFailed("connect", exc.strerror or str(exc)) from exc
+        except (OSError, UnicodeError) as exc:
+            raise ConnectFailed("connect", _why(exc)) from exc
         return await open_tls(stream, self._context, host, self._timeouts) if tls else stream
+
+
+def _why(error: BaseException) -> str:
+    """The first system error behind *error*: Trio tries each address, and counts the failures."""
+    cause = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
 
 
 async def open_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext, host: str, timeouts: Timeouts
-) -> trio.SSLStream[trio.abc.Stream]:
+) -> EagerTls:
     """Finish the client's TLS handshake within `timeouts.tls_handshake` seconds, the name checked.
 
     Raises ConnectFailed (step `tls`). Whenever it does not return, *stream* is closed.
     """
-    secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    secured = EagerTls(stream, context, host)
     try:
         await _shake_hands(secured, timeouts)
     except BaseException:
@@ -146,7 +155,7 @@ async def open_tls(
     return secured
 
 
-async def _shake_hands(secured: trio.SSLStream[trio.abc.Stream], timeouts: Timeouts) -> None:
+async def _shake_hands(secured: EagerTls, timeouts: Timeouts) -> None:
     try:
         with trio.fail_after(timeouts.tls_handshake):
             await secured.do_handshake()

@@ -13,7 +13,7 @@ is always plain HTTP that any client can show, and no stranger ever meets the We
     └─ connections            outlives the doors; when draining it gets a deadline, now + grace
        ├─ doors               cancelled first: nobody new comes in
        │  └─ serve_listeners  one for each door
-       ├─ guard(stream)       one for each connection; the only `except Exception` of the package
+       ├─ guard(stream)       one for each connection; the one fault wall
        │  └─ _Visit           TLS, then one request after the other; no nursery of its own
        └─ guard(stream)
           └─ _Visit           TLS, the head, the site's yes, then
@@ -27,11 +27,13 @@ Draining asks first and insists later:
    a new upgrade on an old connection is answered 503;
 3. streams go on. At the deadline they are cancelled, and their peers hear 1001.
 
-The fault wall. Nothing that happens on one connection may reach another, so `guard` catches every
-Exception of its connection, groups too, hands it to the site's log, and answers 500 if nothing was
-answered yet. It does not catch Cancelled or KeyboardInterrupt: these are not faults. Nothing else
-in the package swallows exceptions. What a peer does wrong never gets that far: it is refused where
-it is noticed, by a RemoteProtocolError that carries the status.
+The fault wall of a connection. Nothing that happens on one connection may reach another, so `guard`
+catches every Exception of its connection, groups too, hands it to the site's log, and answers 500
+if nothing was answered yet. It does not catch Cancelled or KeyboardInterrupt: these are not faults.
+Two more places catch every Exception, each around one call of the application: a failing
+`on_answer` is a 500 (`receiver/answers.py`), a failing `on_event` is tried again
+(`receiver/worker.py`). What a peer does wrong never gets that far: it is refused where it is
+noticed, by a RemoteProtocolError that carries the status.
 
 A limit on connections (in all, an address) belongs at the top of `_Visit.run`, which knows the peer
 and can already answer; a limit on streams belongs in the site's `admit`, before the upgrade.
@@ -91,7 +93,7 @@ class Site(Protocol):
         """Log trouble with one connection. Must not raise. `peer` always comes along, and with
 
         `tls_failed` why, `silent` nothing, `refused` status and why, `upgrade_refused` path
-        (redacted) and status, `lost` why, `failed` the exception as `error`.
+        (redacted), status and why, `lost` why, `failed` the exception as `error`.
         """
 
 
@@ -256,7 +258,8 @@ class _Visit:
             answer = self._door.site.admit(request)
         if isinstance(answer, Response):
             path = redact_path(request.path)
-            self.note("upgrade_refused", path=path, status=answer.status)
+            why = answer.body.decode("utf-8", "replace")
+            self.note("upgrade_refused", path=path, status=answer.status, why=why)
             await http.refuse(answer)
             return True
         async with open_accepted(

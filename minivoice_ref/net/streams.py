@@ -10,8 +10,9 @@ from types import TracebackType
 import trio
 
 from minivoice_ref.config import Timeouts
+from minivoice_ref.net.eager_tls import EagerTls
 
-__all__ = ["ReplayStream", "Unwrapped", "aclose_politely", "linger", "peer_name"]
+__all__ = ["ReplayStream", "Unwrapped", "aclose_politely", "eager_below", "linger", "peer_name"]
 
 
 class ReplayStream(trio.abc.Stream):
@@ -22,7 +23,7 @@ class ReplayStream(trio.abc.Stream):
 
     def __init__(self, head: bytes, stream: trio.abc.Stream) -> None:
         self._head = head
-        self._stream = stream
+        self.below = stream
 
     def give_back(self, data: bytes) -> None:
         """Put *data* in front of all that is still to be received."""
@@ -31,7 +32,7 @@ class ReplayStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Receive at most *max_bytes*; what was given back comes first, unmixed with new bytes."""
         if not self._head or max_bytes == 0:
-            return await self._stream.receive_some(max_bytes)
+            return await self.below.receive_some(max_bytes)
         if max_bytes is not None and max_bytes < 0:
             raise ValueError("max_bytes must be >= 1")
         await trio.lowlevel.checkpoint()
@@ -41,16 +42,23 @@ class ReplayStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send *data* through the stream below."""
-        await self._stream.send_all(data)
+        await self.below.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the stream below might take data at once."""
-        await self._stream.wait_send_all_might_not_block()
+        await self.below.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         """Close the stream below and forget what was not read."""
         self._head = b""
-        await self._stream.aclose()
+        await self.below.aclose()
+
+
+def eager_below(stream: trio.abc.Stream) -> EagerTls | None:
+    """The stream below *stream* that can be offered bytes without waiting, if there is one."""
+    while isinstance(stream, ReplayStream):
+        stream = stream.below
+    return stream if isinstance(stream, EagerTls) and stream.can_send_now else None
 
 
 async def linger(stream: trio.abc.Stream) -> None:
@@ -84,7 +92,7 @@ async def aclose_politely(stream: trio.abc.Stream, timeouts: Timeouts, *, unread
 
 def peer_name(stream: trio.abc.Stream) -> str:
     """Name the other end for a log: `192.0.2.1:40000`, `[2001:db8::1]:40000`; empty if unknown."""
-    if isinstance(stream, trio.SSLStream):
+    if isinstance(stream, (trio.SSLStream, EagerTls)):
         return peer_name(stream.transport_stream)
     if not isinstance(stream, trio.SocketStream):
         return str(getattr(stream, "peer", ""))

@@ -62,17 +62,21 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
 def client_context(ca: Path | None = None) -> ssl.SSLContext:
     """Make the context of a client that checks the server's certificate and name.
 
-    Against the system's authorities, or those in the PEM file *ca* instead. Raises ConfigError.
+    Against the system's authorities, and beside them those in the PEM file *ca*. Raises
+    ConfigError.
     """
     if ca is not None:
         _check_readable("ca", ca)
     try:
-        context = ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context()
+        if ca is not None:
+            context.load_verify_locations(ca)
     except ssl.SSLError as exc:
         raise ConfigError(
             [Problem("ca", f"{ca} has no certificate: {exc.reason}", "give a PEM file")]
         ) from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
 

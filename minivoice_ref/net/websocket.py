@@ -50,28 +50,15 @@ from wsproto.events import CloseConnection, Event, Message, Pong
 
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.connect import Connector, FetchError, Target, connect_to
+from minivoice_ref.net.frames import whole_frames
 from minivoice_ref.net.http_client import upgrade
 from minivoice_ref.net.http_messages import Request
 from minivoice_ref.net.link import Answer, Link
-from minivoice_ref.net.media_socket import (
-    ABNORMAL,
-    BREACHES,
-    End,
-    MediaSocket,
-    PongTimeout,
-    SocketClosed,
-    goodbye_code,
-)
+from minivoice_ref.net.media_socket import ABNORMAL, BREACHES, End, MediaSocket, PongTimeout
+from minivoice_ref.net.media_socket import SocketClosed, goodbye_code
 from minivoice_ref.net.streams import ReplayStream, Unwrapped, aclose_politely
-from minivoice_ref.net.upgrade import (
-    UpgradeRefused,
-    check_response,
-    key_of,
-    plain_request,
-    plain_response,
-    proposed_subprotocols,
-    request_headers,
-)
+from minivoice_ref.net.upgrade import UpgradeRefused, check_response, key_of, plain_request
+from minivoice_ref.net.upgrade import plain_response, proposed_subprotocols, request_headers
 from minivoice_ref.protocol.errors import LocalProtocolError, MiniVoiceError
 from minivoice_ref.protocol.media import WireMessage
 
@@ -322,6 +309,20 @@ class _PlainWire:
             await self._library.send_message(message)
         except ConnectionClosed:
             raise self.ending.error() from None
+
+    async def send_together(self, messages: Sequence[WireMessage]) -> None:  # noqa: ASYNC910
+        lock = self._library._stream_lock
+        if lock.locked() or not self.link.can_send_now:
+            for message in messages:
+                await self.send(message)
+        elif self.ending.end is not None:
+            raise self.ending.error()
+        else:
+            frames = whole_frames(messages, masked=self._manners.client)
+            try:
+                await self.link.send_eagerly(frames, lock)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise self.ending.error() from None
 
     async def ping(self) -> None:
         with trio.CancelScope() as scope:

@@ -230,3 +230,88 @@ async def test_a_connection_that_takes_too_long_is_given_up(contexts: Contexts) 
                 streams.append(await connect(host, port, False))
         for stream in streams:
             await stream.aclose()
+
+
+@pytest.mark.parametrize("scheme", ["wss", "ws"])
+async def test_messages_sent_together_arrive_one_by_one_and_in_order(
+    contexts: Contexts, scheme: str
+) -> None:
+    async with serving(contexts) as server:
+        host = f"localhost:{server.port}" if scheme == "wss" else f"127.0.0.1:{server.plain_port}"
+        async with open_connected(
+            f"{scheme}://{host}/stream/a",
+            connect=server.connect,
+            limits=LIMITS,
+            timeouts=TIMEOUTS,
+        ) as socket:
+            batches: list[list[str | bytes]] = [["one", b"two"], [], ["three", "v" * 60000]]
+            for messages in batches:
+                await socket.send_together(messages)
+                echoed: list[str | bytes] = []
+                while len(echoed) < len(messages):
+                    echoed += await socket.receive()
+                assert echoed == messages
+    assert server.site.ends == [(1000, True)]
+
+
+async def test_who_sends_together_waits_for_a_receiver_that_does_not_read(
+    contexts: Contexts,
+) -> None:
+    """Two senders, one that waits and one that would not: no frame is torn, none overtakes."""
+    async with serving(contexts) as server:
+        async with open_connected(
+            f"wss://localhost:{server.port}/stream/a",
+            connect=server.connect,
+            limits=LIMITS,
+            timeouts=TIMEOUTS,
+        ) as socket:
+            sent: dict[str, list[str]] = {"a": [], "b": []}
+
+            async def send(name: str) -> None:
+                for number in range(120):
+                    message = f"{name}{number:06}" + "." * 60000
+                    await (socket.send_together([message]) if name == "a" else socket.send(message))
+                    sent[name].append(message)
+
+            echoed: list[str | bytes] = []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send, "a")
+                nursery.start_soon(send, "b")
+                await trio.sleep(0.2)  # what is echoed piles up, so that both have to wait
+                while len(echoed) < 240:
+                    echoed += await socket.receive()
+            for name, messages in sent.items():
+                assert [text for text in echoed if str(text).startswith(name)] == messages
+
+
+async def test_sending_together_on_a_socket_that_ended_says_how(contexts: Contexts) -> None:
+    async with serving(contexts) as server:
+        async with open_connected(
+            f"wss://localhost:{server.port}/stream/a",
+            connect=server.connect,
+            limits=LIMITS,
+            timeouts=TIMEOUTS,
+        ) as socket:
+            await socket.close(1000)
+            with pytest.raises(SocketClosed) as closed:
+                await socket.send_together(["too late"])
+            assert closed.value.code == 1000
+
+
+async def test_a_peer_that_takes_nothing_more_is_given_up_by_who_sends_together(
+    contexts: Contexts,
+) -> None:
+    impatient = Timeouts(send=0.3, close=0.3)
+    async with serving(contexts) as server:
+        with pytest.raises(SocketClosed) as closed:
+            async with open_connected(
+                f"wss://localhost:{server.port}/stream/a",
+                connect=server.connect,
+                limits=LIMITS,
+                timeouts=impatient,
+            ) as socket:
+                while True:  # and never receives, so that the echo blocks as well
+                    await socket.send_together(["x" * 60000])
+                    await trio.lowlevel.checkpoint()
+        assert closed.value.code == 1006
+        server.stop.set()

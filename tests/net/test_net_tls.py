@@ -14,6 +14,12 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from minivoice_ref.config import ConfigError, Timeouts
 from minivoice_ref.net.connect import ConnectFailed, open_tls
 from minivoice_ref.net.http_client import FetchError, fetch
@@ -65,16 +71,14 @@ def test_contexts_speak_tls_1_2_and_up_and_check_certificates(files: Files) -> N
     assert client.check_hostname and client.verify_mode == ssl.CERT_REQUIRED
 
 
-ENCRYPTED_KEY = """-----BEGIN ENCRYPTED PRIVATE KEY-----
-MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBAhgdl8V2SDOtOhA7Kr
------END ENCRYPTED PRIVATE KEY-----
-"""
-
-
 def test_a_file_that_cannot_be_used_is_named(files: Files, tmp_path: Path) -> None:
     empty, locked = tmp_path / "empty.pem", tmp_path / "locked.pem"
     empty.write_text("")
-    locked.write_text(ENCRYPTED_KEY)
+    locked.write_bytes(
+        load_pem_private_key(files.key.read_bytes(), None).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        )
+    )
     missing = tmp_path / "missing.pem"
     other = Files(tmp_path)
     for cert, key, named in (
