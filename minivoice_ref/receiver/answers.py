@@ -15,7 +15,6 @@ This module knows nothing of sockets. Read next: `routes.py`.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from functools import partial
 from typing import cast
@@ -25,11 +24,13 @@ import trio
 from minivoice_ref.net.http import Request, Response
 from minivoice_ref.protocol.action_table import Action
 from minivoice_ref.protocol.actions import Answer
-from minivoice_ref.protocol.errors import RemoteProtocolError
+from minivoice_ref.protocol.errors import FaultyAnswer, RemoteProtocolError
 from minivoice_ref.protocol.redaction import redact_headers, redact_path, redact_url
 from minivoice_ref.protocol.signing import mint_token
 from minivoice_ref.receiver.app import AnswerRequest, StreamTrack
+from minivoice_ref.receiver.codes import code_of_answer
 from minivoice_ref.receiver.calls import Subject, new_answer_id, usable_call_id
+from minivoice_ref.receiver.journal import told_of
 from minivoice_ref.receiver.shared import Shared
 
 __all__ = ["find_call_id", "give_answer", "read_fields"]
@@ -76,18 +77,16 @@ async def give_answer(request: Request, shared: Shared) -> Response:
         answer, failure = await _ask(asked, shared)
     note = partial(note, seconds=round(trio.current_time() - began, 3))
     if patience.cancelled_caught:
-        note("late", level=logging.ERROR, allowed=shared.config.timeouts.answer)
+        allowed = shared.config.timeouts.answer
+        note("late", level=logging.ERROR, code="MV-101", allowed=allowed)
     elif failure is not None:
-        trace = "".join(traceback.format_exception(failure))
-        note("failed", level=logging.ERROR, traceback=trace)
-    elif not isinstance(answer, Answer):
-        fault = f"on_answer returned {type(answer).__name__}; return an Answer"
-        note("invalid", level=logging.ERROR, problems=[fault])
-    elif problems := answer.problems():
-        note("invalid", level=logging.ERROR, problems=[str(problem) for problem in problems])
+        note("failed", level=logging.ERROR, code="MV-102", **told_of(failure))
     else:
-        note("answered", actions=[_told(action) for action in answer.actions])
-        return Response(200, answer.encode(), (("Content-Type", "application/json"),))
+        body, code, faults = _encode(answer)
+        if isinstance(answer, Answer) and body is not None:
+            note("answered", actions=[_told(action) for action in answer.actions])
+            return Response(200, body, (("Content-Type", "application/json"),))
+        note("invalid", level=logging.ERROR, code=code, problems=faults)
     return Response.problem(500)
 
 
@@ -116,7 +115,7 @@ def find_call_id(
         candidates += [(f"body call.{name}", call.get(name)) for name in ("id", *_ID_NAMES)]
     else:
         candidates.append(("body call", call))
-    candidates += [(f"body {name}", fields.get(name)) for name in _ID_NAMES]
+    candidates += [(f"body {name}", fields.get(name)) for name in ("call.id", *_ID_NAMES)]
     candidates += [(f"query {name}", query.get(name)) for name in ("call.id", "call", *_ID_NAMES)]
     for place, value in candidates:
         call_id = usable_call_id(value)
@@ -134,6 +133,16 @@ async def _ask(asked: AnswerRequest, shared: Shared) -> tuple[object, Exception 
         return await shared.app.on_answer(asked), None
     except Exception as exc:
         return None, exc  # noqa: ASYNC910  # the application has run
+
+
+def _encode(answer: object) -> tuple[bytes | None, str | None, list[str]]:
+    """The body to send; None, the faults' code and all faults, where it must not be sent."""
+    if not isinstance(answer, Answer):
+        return None, "MV-104", [f"on_answer returned {type(answer).__name__}; return an Answer"]
+    try:
+        return answer.encode(), None, []
+    except FaultyAnswer as exc:
+        return None, code_of_answer(exc.problems), [str(problem) for problem in exc.problems]
 
 
 def _asked(

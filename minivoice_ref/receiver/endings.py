@@ -17,13 +17,17 @@
     `failed`            1011    us           a fault of ours
 
 1008 is ours for a policy that the platform's silence broke; RFC 6455 section 7.4.1 has the rest.
-The first ending of a stream is the one that counts. Read next: `media_stream.py`.
+An ending that is an error has the `error` code of the catalogue. The first ending of a stream is
+the one that counts. Read next: `media_stream.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from minivoice_ref.net.media_socket import GOING_AWAY, goodbye_code
+from minivoice_ref.protocol.errors import MiniVoiceError
 
 __all__ = [
     "ABORTED",
@@ -34,10 +38,12 @@ __all__ = [
     "RAISED",
     "STOPPED",
     "Ending",
+    "OnStreamFailed",
     "no_message",
     "broken",
     "call_ended",
     "closed",
+    "is_cancellation",
     "silent",
     "too_long",
 ]
@@ -47,7 +53,8 @@ __all__ = [
 class Ending:
     """How a stream ends: its name in the log, the close code, the reason that the peer is told.
 
-    `why` says more than a peer is told; it goes into the log alone.
+    `why` says more than a peer is told; it goes into the log alone, as does `error`, the code of
+    the error catalogue, None where all is well.
     """
 
     what: str
@@ -55,31 +62,40 @@ class Ending:
     reason: str
     by: Literal["platform", "us", "application"]
     why: str | None = None
+    error: str | None = None
 
     @property
     def told(self) -> dict[str, Any]:
         """What the log says of it."""
-        told = {"how": self.what, "code": self.code, "by": self.by}
+        told = {"code": self.error, "how": self.what, "close_code": self.code, "by": self.by}
         return told | {"reason": self.reason or None, "why": self.why}
 
 
 STOPPED = Ending("stopped", 1000, "the stream was stopped", "platform")
-DRAINING = Ending("draining", 1001, "the server is going away", "us")
-NO_PONG = Ending("no_pong", 1008, "no answer to a ping", "us")
-FAILED = Ending("failed", 1011, "internal error", "us")
-RAISED = Ending("on_stream_raised", 1011, "internal error", "application")
+DRAINING = Ending("draining", 1001, "the server is going away", "us", error="MV-508")
+NO_PONG = Ending("no_pong", 1008, "no answer to a ping", "us", error="MV-506")
+FAILED = Ending("failed", 1011, "internal error", "us", error="MV-702")
+RAISED = Ending("on_stream_raised", 1011, "internal error", "application", error="MV-509")
 CLOSED_BY_APPLICATION = Ending("on_stream_closed", 1000, "", "application")
-ABORTED = Ending("aborted", 1006, "", "application")
+ABORTED = Ending("aborted", 1006, "", "application", error="MV-510")
+
+_GOOD_CLOSES = (1000, 1001, 1005)  # done; going away; no code was given
+
+
+class OnStreamFailed(MiniVoiceError):
+    """`on_stream` raised what is the cause of this; the streams' log has been told."""
 
 
 def closed(code: int, reason: str) -> Ending:
     """The platform closed the WebSocket, or it vanished (1006)."""
-    return Ending("closed", code, reason, "platform")
+    error = "MV-501" if code == 1006 else "MV-502"
+    return Ending("closed", code, reason, "platform", error=None if code in _GOOD_CLOSES else error)
 
 
 def broken(code: int, why: str) -> Ending:
     """The platform sent what a stream cannot go on after."""
-    return Ending("broken", code, "protocol error", "platform", why)
+    error = "MV-504" if code == 1009 else "MV-503"
+    return Ending("broken", code, "protocol error", "platform", why, error)
 
 
 def call_ended(status: str | None) -> Ending:
@@ -89,14 +105,19 @@ def call_ended(status: str | None) -> Ending:
 
 def no_message(seconds: float) -> Ending:
     """Nothing came within so many seconds of the opening."""
-    return Ending("no_message", 1008, f"no message in {seconds:g} s", "us")
+    return Ending("no_message", 1008, f"no message in {seconds:g} s", "us", error="MV-401")
 
 
 def silent(seconds: float) -> Ending:
     """Nothing came for so many seconds."""
-    return Ending("silent", 1008, f"no message for {seconds:g} s", "us")
+    return Ending("silent", 1008, f"no message for {seconds:g} s", "us", error="MV-505")
 
 
 def too_long(seconds: float) -> Ending:
     """The stream lasted as long as one may."""
-    return Ending("too_long", 1008, f"longer than {seconds:g} s", "us")
+    return Ending("too_long", 1008, f"longer than {seconds:g} s", "us", error="MV-507")
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether somebody told us to end, as against something having failed."""
+    return goodbye_code(error) == GOING_AWAY

@@ -8,7 +8,7 @@ restarts.
 Duplicates are documented to happen. An event's key is its call, its name, its time and a digest
 of its data: the call and the name alone, as the platform advises, would drop the second
 `call.gathered` of a call. Handled events leave their key behind for a week, which we assume to be
-longer than the platform retries: its schedule is not documented.
+longer than the platform retries: its schedule is not documented (setting `webhook_memory`).
 
 What a row is worth: `waiting`, then `handled` or `set_aside`; nothing is ever deleted that was not
 handled. This module knows neither HTTP nor the application. Read next: `worker.py`.
@@ -45,12 +45,12 @@ CREATE TABLE IF NOT EXISTS events (
     attempts INTEGER NOT NULL DEFAULT 0,
     due      REAL NOT NULL,
     error    TEXT
-) STRICT;
+);
 CREATE INDEX IF NOT EXISTS events_waiting ON events (due, number) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS events_handled ON events (accepted) WHERE state = 'handled';
 """
 _BUSY = 2.0  # seconds that SQLite waits for another process's lock
-_REMEMBERED = 7 * 24 * 3600.0
+_REMEMBERED = 7 * 24 * 3600.0  # seconds
 
 
 class InboxFailed(MiniVoiceError):
@@ -78,8 +78,13 @@ class Inbox:
     """
 
     def __init__(
-        self, database: sqlite3.Connection, disk: Disk, clock: Callable[[], float]
+        self,
+        database: sqlite3.Connection,
+        disk: Disk,
+        clock: Callable[[], float],
+        remembered: float = _REMEMBERED,
     ) -> None:
+        self._remembered = remembered
         self._database = database
         self._disk = disk
         self._clock = clock
@@ -99,13 +104,15 @@ class Inbox:
 
     async def first_waiting(self, except_calls: Collection[str]) -> WaitingEvent | None:
         """The event that is due first, those of some calls left out; None where none waits."""
-        marks = ", ".join("?" * len(except_calls))
+        # The caller may change its collection while the statement waits for the disk.
+        calls = tuple(except_calls)
+        marks = ", ".join("?" * len(calls))
         row = await self._run(
             lambda: self._database.execute(
                 "SELECT number, call_id, event, body, attempts, due FROM events"
                 f" WHERE state = 'waiting' AND call_id NOT IN ({marks})"
                 " ORDER BY due, number LIMIT 1",
-                tuple(except_calls),
+                calls,
             ).fetchone(),
             writes=False,
         )
@@ -138,8 +145,8 @@ class Inbox:
         )
 
     async def forget_handled(self) -> None:
-        """Delete the keys of events that were handled and are a week old."""
-        before = self._clock() - _REMEMBERED
+        """Delete the keys of events that were handled and are old enough."""
+        before = self._clock() - self._remembered
         await self._update("DELETE FROM events WHERE state = 'handled' AND accepted < ?", before)
 
     async def _update(self, statement: str, *values: object) -> None:
@@ -157,18 +164,24 @@ class Inbox:
 
 
 @asynccontextmanager
-async def open_inbox(path: Path, disk: Disk, *, clock: Callable[[], float]) -> AsyncIterator[Inbox]:
+async def open_inbox(
+    path: Path, disk: Disk, *, clock: Callable[[], float], remembered: float = _REMEMBERED
+) -> AsyncIterator[Inbox]:
     """Open the database at *path*, or make it, while the block runs. May raise ConfigError.
 
-    *disk* must run one piece of work at a time: there is one connection to the database.
+    *disk* must run one piece of work at a time: there is one connection to the database. The keys
+    of handled events are kept for *remembered* seconds.
     """
     try:
         database = await disk.run(lambda: _connect(path))
     except (OSError, sqlite3.Error) as exc:
         why = f"{path} cannot be used: {exc}"
-        raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
+        # `OperationalError` is what cannot be opened, written or locked; its base, what is damaged.
+        damaged = type(exc) is sqlite3.DatabaseError
+        mend = "move it away or restore it" if damaged else "name a folder that we may write to"
+        raise ConfigError([Problem("data", why, mend)]) from exc
     try:
-        yield Inbox(database, disk, clock)
+        yield Inbox(database, disk, clock, remembered)
     finally:
         database.close()
 

@@ -12,13 +12,12 @@ This module knows neither tasks nor sockets. Read next: `recording.py`.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
-from minivoice_ref.config import Limits
+from minivoice_ref.config import Config, Limits
 from minivoice_ref.protocol.media import (
     Digit,
     Mark,
@@ -31,13 +30,13 @@ from minivoice_ref.protocol.media import (
     Unknown,
     WireMessage,
 )
-from minivoice_ref.protocol.redaction import excerpt
+from minivoice_ref.protocol.redaction import excerpt, redact_headers
 from minivoice_ref.protocol.session import MediaSession
 from minivoice_ref.protocol.timeline import Account, Timeline
 from minivoice_ref.receiver.media_stream import Frame, HandOver
 from minivoice_ref.receiver.recording import Recording
 
-__all__ = ["Intake", "Note"]
+__all__ = ["Intake", "Note", "new_session", "told_of_start"]
 
 _MOST_LINES = 50  # of one kind in the log of one stream
 
@@ -45,7 +44,21 @@ _MOST_LINES = 50  # of one kind in the log of one stream
 class Note(Protocol):
     """Adds a line to the streams' log, with the ids of this stream."""
 
-    def __call__(self, what: str, *, level: int = logging.INFO, **fields: object) -> None: ...
+    def __call__(self, what: str, *, code: str | None = None, **fields: Any) -> None: ...
+
+
+def new_session(config: Config) -> MediaSession:
+    """The session of a new stream, with what the settings assume about its wire format."""
+    l16 = None if config.l16 == "auto" else cast(Literal["l16le", "l16be"], config.l16)
+    return MediaSession(
+        dialect=config.dialect,
+        fallback=config.media_format,
+        l16=l16,
+        one_channel=cast(Track, config.one_channel),
+        reorder_window=config.limits.reorder,
+        hold_messages=config.limits.held_messages,
+        hold_bytes=config.limits.held_bytes,
+    )
 
 
 @dataclass(slots=True)
@@ -123,11 +136,11 @@ class Intake:
                 self.stopped = True
             elif isinstance(event, Unknown):
                 text = excerpt(event.message, self._limits.log_excerpt)
-                self._note_first_times("unknown", logging.WARNING, why=event.why, text=text)
+                self._note_first_times("unknown", "MV-404", why=event.why, text=text)
                 self._hand_over.put(event)
             elif isinstance(event, (Digit, Mark)):
                 kind, value = _told(event)
-                self._note_first_times("event", logging.INFO, kind=kind, value=value)
+                self._note_first_times("event", None, kind=kind, value=value)
                 self._hand_over.put(event)
 
     def _media(self, media: Media) -> None:
@@ -139,7 +152,10 @@ class Intake:
         if placement.lost:
             place = placement.pieces[0].position - placement.lost
             lost = {"track": media.track, "position": place, "samples": placement.lost}
-            self._note_first_times("gap", logging.WARNING, **lost)
+            self._note_first_times("gap", "MV-403", **lost)
+        elif placement.kind == "jump":
+            leap = {"position": media.position, "placed_at": placement.pieces[0].position}
+            self._note_first_times("jump", "MV-406", track=media.track, **leap)
         width = media.format.bytes_per_sample
         for offset, position, length in placement.pieces:
             payload = media.payload[offset * width : (offset + length) * width]
@@ -154,12 +170,28 @@ class Intake:
         self._note("first_media", track=media.track, position=position, bytes=size)
         return state
 
-    def _note_first_times(self, what: str, level: int, **fields: object) -> None:
+    def _note_first_times(self, what: str, code: str | None, **fields: object) -> None:
+        """Note what may come often: trouble, where it has a *code*."""
         self._seen[what] += 1
         if self._seen[what] == _MOST_LINES:
             fields["more"] = "further ones of this stream are counted only"
         if self._seen[what] <= _MOST_LINES:
-            self._note(what, level=level, **fields)
+            self._note(what, code=code, **fields)
+
+
+def told_of_start(started: Started, limit: int) -> dict[str, Any]:
+    """What the platform calls the stream, and what else it says of it, in *limit* characters."""
+    custom: dict[str, str] = {}
+    room = limit
+    for name, value in redact_headers(started.custom.items()):
+        if room <= 0:
+            custom["…"] = "…"
+            break
+        name, value = excerpt(name, room), excerpt(value, room)
+        room -= len(name) + len(value)
+        custom[name] = value
+    stream_id = started.stream_id and excerpt(started.stream_id, limit)
+    return {"platform_stream_id": stream_id, "custom": custom or None}
 
 
 def _told(event: Digit | Mark) -> tuple[str, str]:

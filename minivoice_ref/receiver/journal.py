@@ -9,7 +9,8 @@ line:
      "call_id": "call_123", "stream_id": "stream_4f1d…", …}
 
 `call_id` and `stream_id` stand where they are known; `what` is one of the short names in `WHAT`,
-which do not change; what else stands in a line depends on it. The same lines go to three standard
+which do not change; what else stands in a line depends on it. A line that tells of trouble (level
+warning or error) has the `code` of the error catalogue. The same lines go to three standard
 loggers, `minivoice_ref.answers`, `.streams` and `.webhooks`, each record with the whole line in
 its attribute `minivoice`, so that an embedding program can route them; `terminal.py` shows them
 to people.
@@ -18,7 +19,8 @@ The files are written by one task through a `Disk`, never by whoever notes somet
 writes all that was noted. Secrets are kept out by those who note; as a second fence every line is
 searched for the secrets we know and for stream tokens before it goes anywhere.
 
-This module knows nothing of calls, sockets or HTTP. Read next: `inbox.py`.
+This module knows nothing of calls, sockets or HTTP. Read next: `inbox.py`; what is read out of the
+logs again stands in `evidence.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -35,10 +38,12 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from minivoice_ref.protocol.redaction import hide_tokens
+from minivoice_ref.config import Timeouts
+from minivoice_ref.protocol.error_catalogue import CATALOGUE
+from minivoice_ref.protocol.redaction import excerpt, hide_tokens
 from minivoice_ref.receiver.disk import Disk
 
-__all__ = ["LOGS", "WHAT", "Journal", "Log", "in_words", "open_journal"]
+__all__ = ["LOGS", "WHAT", "Journal", "Log", "in_words", "open_journal", "told_of"]
 
 Log: TypeAlias = Literal["answers", "streams", "webhooks"]
 LOGS: tuple[Log, ...] = ("answers", "streams", "webhooks")
@@ -55,12 +60,14 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
     "streams": {
         "refused": "a request for a stream, or for nothing we have; status and why",
         "connection": "trouble on a connection: TLS, its head, its deadlines, faults",
+        "settings": "with this setting, the stream URLs of our answers may lead nowhere",
         "open": "a stream connected: path, headers and subprotocols, secrets redacted",
         "message": "one of the first messages of a stream, as it came",
         "started": "the dialect, the format and the tracks of a stream are known",
         "call_ids_differ": "the start message names another call than the token; the token wins",
         "first_media": "the first audio of a track",
         "gap": "audio is missing before this place of a track",
+        "jump": "a track's timestamps leapt: the platform's clock counts as set anew",
         "unknown": "a message that no dialect understood",
         "event": "a digit was pressed or a mark came",
         "progress": "what came so far, every few seconds",
@@ -71,6 +78,8 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
         "application_cut": "on_stream did not return in time after its stream ended",
         "recording": "a recording began; its file",
         "recording_failed": "a recording ended before its stream did, and why",
+        "capture": "every message of the stream is kept in this file",
+        "capture_failed": "the capture ended before its stream did, and why",
         "disconnected": "the connection is over: close code, reason, by whom",
         "account": "the last line of a stream: all that came, lost and dropped, and the recording",
         "lost_lines": "so many lines could not be kept while the disk failed",
@@ -91,6 +100,7 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
 
 _MOST_BYTES = 8 * 1024 * 1024
 _RETRY_AFTER = 1.0
+_LONGEST_ERROR = 400  # characters
 
 
 class Journal:
@@ -119,29 +129,34 @@ class Journal:
         log: Log,
         what: str,
         *,
-        level: int = logging.INFO,
+        level: int | None = None,
+        code: str | None = None,
         call_id: str | None = None,
         stream_id: str | None = None,
         **fields: object,
     ) -> None:
         """Add a line to one of the logs. Never waits, and never raises for what a peer sent.
 
-        Fields that are None are left out. Raises KeyError for a *what* that is not in `WHAT`: a
-        slip of ours.
+        *code* is that of the error catalogue; trouble has one, and is a warning unless *level* says
+        otherwise; all else is information. Fields that are None are left out.
+        Raises KeyError for a *what* that is not in `WHAT`, or a *code* that is not in the
+        catalogue: a slip of ours.
         """
-        if what not in WHAT[log]:
-            raise KeyError(what)
+        if what not in WHAT[log] or (code is not None and code not in CATALOGUE):
+            raise KeyError(what, code)
+        if level is None:
+            level = logging.INFO if code is None else logging.WARNING
         moment = datetime.fromtimestamp(self._clock(), timezone.utc)
         line: dict[str, object] = {
             "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "log": log,
             "level": logging.getLevelName(level).lower(),
             "what": what,
-            "call_id": call_id,
-            "stream_id": stream_id,
-            **fields,
+            "code": code,
         }
-        kept = {name: self._clean(value) for name, value in line.items() if value is not None}
+        told = {"call_id": call_id, "stream_id": stream_id, **fields}
+        line.update((name, self._clean(value)) for name, value in told.items())
+        kept = {name: value for name, value in line.items() if value is not None}
         logger = logging.getLogger(f"minivoice_ref.{log}")
         if logger.isEnabledFor(level):
             logger.log(level, "%s", in_words(kept), extra={"minivoice": kept})
@@ -166,7 +181,7 @@ class Journal:
             return
         if self._lost:
             lost, self._lost = self._lost, 0
-            self.note(log, "lost_lines", level=logging.ERROR, lines=lost)
+            self.note(log, "lost_lines", level=logging.ERROR, code="MV-705", lines=lost)
         self._waiting.setdefault(log, []).append(line)
         self._size += len(line)
         self._something_waits.set()
@@ -200,12 +215,12 @@ async def open_journal(
     *,
     clock: Callable[[], float],
     secrets: Iterable[str] = (),
-    patience: float,
+    timeouts: Timeouts,
 ) -> AsyncIterator[Journal]:
     """Keep a journal in *folder*, which must exist, while the block runs.
 
     Leaving the block, for whatever reason, writes what was noted; cancellation does not stop
-    that, but it gets no more than *patience* seconds.
+    that, but it gets no more than `timeouts.finish`.
     """
     journal = Journal(folder, disk, clock=clock, secrets=secrets)
     try:
@@ -214,8 +229,19 @@ async def open_journal(
             yield journal
             nursery.cancel_scope.cancel()
     finally:
-        with trio.move_on_after(patience, shield=True):
+        with trio.move_on_after(timeouts.finish, shield=True):
             await journal.write()
+
+
+def told_of(exc: BaseException) -> dict[str, str]:
+    """What a line tells of a fault: `error`, the reason in one line, and the `traceback`.
+
+    A group that holds a single exception tells no more than that one.
+    """
+    trace = "".join(traceback.format_exception(exc))
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return {"error": excerpt(f"{type(exc).__name__}: {exc}", _LONGEST_ERROR), "traceback": trace}
 
 
 def in_words(line: Mapping[str, object]) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import trio
 
+from minivoice_ref.config import Timeouts
 from minivoice_ref.protocol.media import MediaFormat, Track
 from minivoice_ref.receiver.disk import Disk
 from minivoice_ref.receiver.wav import LEFT, RIGHT, Patch, StereoWav
@@ -50,7 +51,7 @@ class Recording:
 
     *describe* says what goes into the JSON file when all is written. Of each track, 30 seconds at
     most wait for the disk; what does not fit is left out of the file and counted in `not_recorded`
-    (samples), as is what has no place in a WAV file. *patience* (seconds) bounds the last write.
+    (samples), as is what has no place in a WAV file. `timeouts.finish` bounds the last write.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Recording:
         disk: Disk,
         describe: Callable[[], Mapping[str, object]],
         *,
-        patience: float,
+        timeouts: Timeouts,
     ) -> None:
         self.path = path
         self.trouble: str | None = None
@@ -68,12 +69,17 @@ class Recording:
         self._sample_rate = sample_rate
         self._disk = disk
         self._describe = describe
-        self._patience = patience
+        self._patience = timeouts.finish
         self._file: StereoWav | None = None
         self._waiting: list[Patch] = []
         self._samples: dict[Track, int] = {}
         self._something_to_do = trio.Event()
-        self._finished = False
+        self._finished = trio.Event()
+
+    @property
+    def file(self) -> Path | None:
+        """The file, for the log; None where it was never made, or is not whole."""
+        return None if self.trouble or self._file is None else self.path
 
     def add(self, track: Track, position: int, payload: bytes, format: MediaFormat) -> None:
         """Record a piece of audio. Never waits."""
@@ -89,23 +95,28 @@ class Recording:
 
     def finish(self) -> None:
         """Say that nothing more comes: `run` writes the rest and returns."""
-        self._finished = True
+        self._finished.set()
         self._something_to_do.set()
 
-    async def run(self) -> None:
+    async def run(self, on_open: Callable[[], None] = lambda: None) -> None:
         """Write what is added until `finish`, or until the disk fails and `trouble` says how.
 
-        Cancelled, it still writes what it has and closes the file: that takes the disk a moment,
-        and
-        *patience* at most to begin.
+        *on_open* is called when there is a file. Cancelled, it waits for `finish`, because what the
+        stream holds back comes last of all, then writes what it has and closes the file: each may
+        take `timeouts.finish`, the disk's last work a moment more.
         """
         try:
             await self._try(self._open)
-            while not self._finished and self.trouble is None:
+            if self._file is not None:
+                on_open()
+            while not self._finished.is_set() and self.trouble is None:
                 await self._something_to_do.wait()
                 self._something_to_do = trio.Event()
                 await self._try(partial(self._put, self._take()))
         finally:
+            if self.file is not None:
+                with trio.move_on_after(self._patience, shield=True):
+                    await self._finished.wait()
             with trio.move_on_after(self._patience, shield=True):
                 await self._try(partial(self._close, self._take()))
                 # What happened to the last of the audio belongs in here, so it is written after it.

@@ -16,7 +16,6 @@ module knows no bytes. Read next: `server.py`.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +26,14 @@ from minivoice_ref.net.front_door import Admission
 from minivoice_ref.net.http import Headers, Request, Response, refuse_method
 from minivoice_ref.net.websocket import MediaSocket
 from minivoice_ref.net.upgrade import proposed_subprotocols
+from minivoice_ref.protocol.dialects.detect import choose_subprotocol, known_subprotocols
 from minivoice_ref.protocol.errors import InvalidDocument, RemoteProtocolError
-from minivoice_ref.protocol.redaction import excerpt, redact_headers, redact_path
+from minivoice_ref.protocol.redaction import (
+    excerpt,
+    redact_headers,
+    redact_path,
+    redact_subprotocols,
+)
 from minivoice_ref.protocol.signing import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -39,8 +44,10 @@ from minivoice_ref.protocol.signing import (
 from minivoice_ref.protocol.webhooks import EVENTS, CallEvent, format_time, read_event
 from minivoice_ref.receiver.answers import give_answer
 from minivoice_ref.receiver.calls import Subject, new_stream_id, usable_call_id
+from minivoice_ref.receiver.codes import code_of_connection, code_of_refusal, subject_of
 from minivoice_ref.receiver.inbox import InboxFailed
-from minivoice_ref.receiver.journal import Log
+from minivoice_ref.receiver.endings import OnStreamFailed
+from minivoice_ref.receiver.journal import Log, told_of
 from minivoice_ref.receiver.shared import Shared
 from minivoice_ref.receiver.stream import run_stream
 
@@ -70,7 +77,8 @@ class ReceiverSite:
         self._routes = {"/health": _Route(self._health, ("GET",), "streams")}
         if http:
             self._routes["/answer"] = _Route(self._answer, ("GET", "POST"), "answers")
-            self._routes["/webhooks"] = _Route(self._webhook, ("POST",), "webhooks")
+            method = shared.config.webhook_method
+            self._routes["/webhooks"] = _Route(self._webhook, (method,), "webhooks")
 
     # --- what the front door asks ---
 
@@ -102,11 +110,13 @@ class ReceiverSite:
             subject = self._subject(request.path.removeprefix(_STREAM).strip("/"))
         except BadToken as exc:
             return self._refuse(request, "streams", exc)
-        return Admission(request, context=subject)
+        proposed = proposed_subprotocols(request)
+        chosen = choose_subprotocol(proposed, self._shared.config.dialect)
+        return Admission(request, chosen, context=subject)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         """Look after an admitted stream until its end."""
-        request = admission.request
+        request, known = admission.request, known_subprotocols()
         assert isinstance(admission.context, Subject)
         await run_stream(
             socket,
@@ -115,8 +125,8 @@ class ReceiverSite:
             self._shared,
             peer=request.peer,
             path=redact_path(request.target),
-            headers=redact_headers(request.headers),
-            subprotocols=proposed_subprotocols(request),
+            headers=redact_headers(request.headers, subprotocols=known),
+            subprotocols=redact_subprotocols(proposed_subprotocols(request), known),
             subprotocol=socket.subprotocol,
         )
 
@@ -126,9 +136,13 @@ class ReceiverSite:
             return
         error = fields.pop("error", None)
         if isinstance(error, BaseException):
-            fields["traceback"] = "".join(traceback.format_exception(error))
+            if _is_told(error):
+                return
+            fields |= told_of(error)
         level = logging.ERROR if kind == "failed" else logging.WARNING
-        self._shared.journal.note("streams", "connection", level=level, kind=kind, **fields)
+        code = code_of_connection(kind, fields.get("status"))
+        note = self._shared.journal.note
+        note("streams", "connection", level=level, code=code, kind=kind, **fields)
 
     # --- the routes ---
 
@@ -140,16 +154,18 @@ class ReceiverSite:
         await trio.lowlevel.checkpoint()
         event = self._read(request)
         note = self._shared.journal.note
+        limit, status = self._shared.config.limits.log_excerpt, event.call.status
         told: dict[str, Any] = {
             "call_id": excerpt(event.call.id, _LONGEST_ID),
-            "event": event.event,
+            "event": excerpt(event.event, limit),
             "created_at": format_time(event.created_at),
-            "status": event.call.status,
+            "status": status and excerpt(status, limit),
         }
         try:
             new = await self._shared.inbox.accept(event, request.body)
         except InboxFailed as exc:
-            note("webhooks", "not_stored", level=logging.ERROR, why=str(exc), **told)
+            level, code = logging.ERROR, "MV-607"
+            note("webhooks", "not_stored", level=level, code=code, why=str(exc), **told)
             return Response.problem(503, headers=_RETRY_LATER)
         self._hear_of(event)
         known = None if event.event in EVENTS else False
@@ -226,10 +242,13 @@ class ReceiverSite:
         if isinstance(refusal, InvalidDocument):
             why = f"{refusal.what} has faults"
             problems = [str(problem) for problem in refusal.problems]
+        subject = subject_of(refusal)
         self._shared.journal.note(
             log,
             "refused",
-            level=logging.WARNING,
+            code=code_of_refusal(log, refusal),
+            call_id=subject.call_id,
+            answer_id=subject.answer_id,
             status=refusal.status,
             why=why,
             problems=problems,
@@ -238,3 +257,10 @@ class ReceiverSite:
             peer=request.peer,
         )
         return Response.problem(refusal.status, headers=headers)
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether all of it is failures of `on_stream`, each of which has its line already."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(OnStreamFailed)[1] is None
+    return isinstance(error, OnStreamFailed)

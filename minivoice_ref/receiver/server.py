@@ -5,6 +5,7 @@
     server.stop()                      # drain; `serve` returns when it is done
 
     serve
+    ├─ _own                    the data folder is ours alone, as long as we live
     ├─ inbox, journal          opened first, closed last: what was accepted or noted is on the disk
     └─ workers
        ├─ worker.run           hands committed events to app.on_event
@@ -23,12 +24,14 @@ drains, the second one insists. This is the last module of the room; begin again
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,8 +46,8 @@ from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.disk import OpenDisk, ThreadDisk
-from minivoice_ref.receiver.inbox import open_inbox
-from minivoice_ref.receiver.journal import open_journal
+from minivoice_ref.receiver.inbox import Inbox, open_inbox
+from minivoice_ref.receiver.journal import Journal, open_journal
 from minivoice_ref.receiver.routes import ReceiverSite
 from minivoice_ref.receiver.shared import Shared
 from minivoice_ref.receiver.worker import Worker
@@ -56,6 +59,7 @@ Listen: TypeAlias = Callable[[str, int], Awaitable[Listeners]]
 """Opens listeners at a host and a port: the way to inject another network."""
 
 _RECORDING_THREADS = 4
+_CAPTURE_THREADS = 2
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -100,21 +104,19 @@ async def serve(
 
     Reports a `Server` when all doors are open. Cancelled, it ends at once, which here means:
     streams say 1001, recordings and logs are closed whole. Raises ConfigError where a setting
-    cannot work on this machine: an address, a certificate, the data folder. *listen*, *disk* and
+    cannot work on this machine: an address, a certificate, the data folder, which is one
+    receiver's at a time. *listen*, *disk* and
     *clock* (Unix seconds) are there for tests in virtual time.
     """
     stop = trio.Event()
-    known_secrets = [secret for secret in (config.webhook_secret, config.token_key) if secret]
-    patience = config.timeouts.finish
-    _make_folder(config.data)
+    token_key = config.token_key or secrets.token_urlsafe(32)
     async with (
         _open_doors(config, listen) as addresses,
-        open_inbox(config.data / "inbox.sqlite3", disk(1), clock=clock) as inbox,
-        open_journal(
-            config.data, disk(1), clock=clock, secrets=known_secrets, patience=patience
-        ) as journal,
+        _open_stores(config, token_key, disk, clock) as (inbox, journal),
         trio.open_nursery() as workers,
     ):
+        for setting, why in addresses.doubts(config):
+            journal.note("streams", "settings", code="MV-207", setting=setting, why=why)
         worker = Worker(inbox, app.on_event, journal, clock=clock, attempts=config.event_attempts)
         shared = Shared(
             app=app,
@@ -124,8 +126,9 @@ async def serve(
             inbox=inbox,
             worker=worker,
             recordings=disk(_RECORDING_THREADS),
+            captures=disk(_CAPTURE_THREADS),
             clock=clock,
-            token_key=config.token_key or secrets.token_urlsafe(32),
+            token_key=token_key,
             stream_base=addresses.stream_base(config),
         )
         workers.start_soon(worker.run)
@@ -141,7 +144,7 @@ async def serve(
             )
             task_status.started(Server(addresses.urls, stop))
         worker.stop()
-        workers.cancel_scope.deadline = trio.current_time() + patience
+        workers.cancel_scope.deadline = trio.current_time() + config.timeouts.finish
 
 
 async def serve_until_signal(
@@ -198,6 +201,27 @@ class _Addresses:
             return f"wss{config.public_url.removeprefix('https').rstrip('/')}/stream"
         return f"wss://{self.streams_name}/stream"
 
+    def doubts(self, config: Config) -> Iterator[tuple[str, str]]:
+        """The settings with which the streams' URLs of our answers may lead nowhere, and why."""
+        if config.public_url is not None:
+            if self.streams is not None:
+                yield "stream_listen", (
+                    f"answers name {self.stream_base(config)}, the public_url's door: "
+                    f"a proxy there must route /stream to {config.stream_listen}"
+                )
+            return
+        if config.plain:
+            why = f"answers name {self.stream_base(config)}, but that door speaks no TLS"
+            yield "plain", f"{why}: set public_url to the proxy's"
+        name, address = "listen", config.listen
+        if config.stream_listen is not None:
+            name, address = "stream_listen", config.stream_listen
+        if split_address(address)[0] in _WILDCARDS:
+            why = (
+                f"answers name {self.stream_base(config)}, which leads here from this machine only"
+            )
+            yield name, f"{why}: set public_url"
+
     def doors(self, shared: Shared) -> list[Door]:
         """The doors, with what stands behind each."""
         if self.streams is None:
@@ -233,14 +257,39 @@ async def _bind(name: str, address: str, listen: Listen) -> tuple[Listeners, str
     host, port = split_address(address)
     try:
         listeners = await listen(host, port)
-    except OSError as exc:
-        why = f"{address} cannot be opened: {exc.strerror or exc}"
+    except (OSError, UnicodeError) as exc:
+        why = f"{address} cannot be opened: {getattr(exc, 'strerror', None) or exc}"
         raise ConfigError([Problem(name, why, "choose an address that is ours and free")]) from exc
     first = listeners[0]
     if isinstance(first, trio.SocketListener):
         host, port = first.socket.getsockname()[:2]
     host = _WILDCARDS.get(host, host)
     return listeners, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@asynccontextmanager
+async def _open_stores(
+    config: Config, token_key: str, disk: OpenDisk, clock: Callable[[], float]
+) -> AsyncIterator[tuple[Inbox, Journal]]:
+    """Make the data folder ours, and open in it what must not get lost."""
+    _make_folder(config.data)
+    known_secrets = [secret for secret in (config.webhook_secret, token_key) if secret]
+    path = config.inbox or config.data / "inbox.sqlite3"
+    with ExitStack() as locks:
+        locks.enter_context(_own("data", config.data / "receiver.lock"))
+        if config.inbox is not None:
+            locks.enter_context(_own("inbox", path.with_name(f"{path.name}.lock")))
+        async with (
+            open_inbox(path, disk(1), clock=clock, remembered=config.webhook_memory) as inbox,
+            open_journal(
+                config.data,
+                disk(1),
+                clock=clock,
+                secrets=known_secrets,
+                timeouts=config.timeouts,
+            ) as journal,
+        ):
+            yield inbox, journal
 
 
 def _make_folder(folder: Path) -> None:
@@ -250,3 +299,27 @@ def _make_folder(folder: Path) -> None:
     except OSError as exc:
         why = f"{folder} cannot be made: {exc.strerror or exc}"
         raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
+
+
+@contextmanager
+def _own(setting: str, path: Path) -> Iterator[None]:
+    """Hold the lock file *path*: two receivers with one inbox would handle an event twice.
+
+    The kernel lets go of the lock when its holder dies. The file stays: a file that is deleted
+    while another waits for it would be two locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        why = f"{path} cannot be used: {exc.strerror or exc}"
+        raise ConfigError([Problem(setting, why, "name a place that we may write to")]) from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            why = f"{path.parent} is in use by another receiver"
+            mend = f"stop that one, or give this one a {setting} of its own"
+            raise ConfigError([Problem(setting, why, mend)]) from exc
+        yield
+    finally:
+        os.close(descriptor)

@@ -34,6 +34,7 @@ class Shared:
     inbox: Inbox
     worker: Worker
     recordings: Disk
+    captures: Disk
     clock: Callable[[], float] = field(repr=False)
     token_key: str = field(repr=False)
     stream_base: str = ""

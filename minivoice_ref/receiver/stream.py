@@ -10,6 +10,7 @@ stream, and whatever ends first ends all.
     └─ company                     what may outlive the socket a little: `timeouts.finish`
        ├─ _serve_application       on_stream(stream), from the start on
        ├─ _record                  writes whole seconds of audio (a setting)
+       ├─ Capture.run              writes every message, as it came (a setting)
        └─ watching (a scope)       closed by `end`, by whomever it is called first
           └─ watchers
              ├─ _receive           socket -> session -> account, recording, hand-over
@@ -29,8 +30,8 @@ The rules, and why:
 * `on_stream` begins when the stream has started, so it always knows the format. A stream that never
   starts never reaches the application.
 * `on_stream` may return early: the stream goes on, is accounted for and recorded. If it raises, its
-  exception ends the stream with 1011 and goes on upward, to the one wall of the package
-  (`net/front_door.py`), which sees to it that no other connection notices.
+  exception is logged and ends the stream with 1011; an `OnStreamFailed` goes on upward, to the wall
+  of the connection (`net/front_door.py`), which sees to it that no other notices.
 * When the server drains, nothing happens here at first: calls end by themselves. At the end of the
   grace, and at a second signal, the cancellation comes from outside; the goodbye is shielded from
   it, 1001 is said, the recording is closed whole.
@@ -41,26 +42,20 @@ This module knows no wire format and no HTTP. Read next: `routes.py`, which lets
 from __future__ import annotations
 
 import logging
-import traceback
+from functools import partial
 from typing import Any
 
 import trio
 
-from minivoice_ref.net.media_socket import (
-    GOING_AWAY,
-    MediaSocket,
-    PongTimeout,
-    SocketClosed,
-    goodbye_code,
-)
+from minivoice_ref.net.media_socket import MediaSocket, PongTimeout, SocketClosed
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.protocol.media import Started
-from minivoice_ref.protocol.redaction import redact_headers
-from minivoice_ref.protocol.session import MediaSession
 from minivoice_ref.receiver import endings
 from minivoice_ref.receiver.calls import CallRecord, Subject, usable_call_id
-from minivoice_ref.receiver.endings import Ending
-from minivoice_ref.receiver.intake import Intake
+from minivoice_ref.receiver.capture import Capture, new_capture
+from minivoice_ref.receiver.endings import Ending, is_cancellation
+from minivoice_ref.receiver.intake import Intake, new_session, told_of_start
+from minivoice_ref.receiver.journal import told_of
 from minivoice_ref.receiver.media_stream import HandOver, MediaStream
 from minivoice_ref.receiver.recording import Recording, recording_path
 from minivoice_ref.receiver.shared import Shared
@@ -74,7 +69,8 @@ async def run_stream(
     """Look after one stream until all that belongs to it has ended.
 
     *subject* is whose stream its token says it is; *opened* goes into the log's first line. The
-    socket is closed on every way out, cancellation included. Raises what `on_stream` raised.
+    socket is closed on every way out, cancellation included. Raises OnStreamFailed where
+    `on_stream` raised, which the log has then been told.
     """
     shared.streams += 1
     try:
@@ -97,7 +93,7 @@ class _Supervisor:
         self._config = config
         self._hand_over = HandOver(config.limits.hand_over, self._lag)
         self._intake = Intake(
-            MediaSession(fallback=config.media_format),
+            new_session(config),
             self._hand_over,
             config.limits,
             note=self._note,
@@ -112,6 +108,7 @@ class _Supervisor:
         self._stream: MediaStream | None = None
         self._begun = trio.Event()
         self._recording: Recording | None = None
+        self._capture: Capture | None = None
         self._round_trip: float | None = None
         self._ending: Ending | None = None
         self._watching = trio.CancelScope()
@@ -122,12 +119,15 @@ class _Supervisor:
         self._note("open", answer_id=self._subject.answer_id, **opened)
         if self._call_id is not None:
             self._attach(self._call_id)
+        self._capture = new_capture(self._shared, self._id, self._call_id, opened)
         finish = self._config.timeouts.finish
         try:
             async with trio.open_nursery() as company:
                 company.start_soon(self._serve_application)
                 if self._config.record:
                     company.start_soon(self._record)
+                if self._capture is not None:
+                    company.start_soon(self._capture.run, self._note)
                 try:
                     await self._watch()
                 finally:
@@ -136,7 +136,7 @@ class _Supervisor:
                     with trio.move_on_after(self._config.timeouts.close * 2, shield=True):
                         await self._say_goodbye()
             if self._application_runs:
-                self._note("application_cut", level=logging.WARNING, after=finish)
+                self._note("application_cut", code="MV-511", after=finish)
         finally:
             if self._call is not None:
                 self._call.streams -= 1
@@ -159,7 +159,7 @@ class _Supervisor:
                     watchers.start_soon(self._watch_clock)
                     watchers.start_soon(self._watch_call)
         except BaseException as exc:
-            self.end(endings.DRAINING if _is_cancellation(exc) else endings.FAILED)
+            self.end(endings.DRAINING if is_cancellation(exc) else endings.FAILED)
             raise
 
     async def _receive(self) -> None:  # noqa: ASYNC910  # the socket's checkpoint is enough
@@ -169,6 +169,8 @@ class _Supervisor:
                 messages = await self._socket.receive()
                 self._heard_at = trio.current_time()
                 self._heard.set()
+                if self._capture is not None:
+                    self._capture.add(messages)
                 for message in messages:
                     self._intake.take(message)
             self.end(endings.STOPPED)
@@ -228,12 +230,13 @@ class _Supervisor:
         try:
             await self._shared.app.on_stream(self._stream)
         except BaseException as exc:
-            if not _is_cancellation(exc):
-                self._application_runs = False
-                trace = "".join(traceback.format_exception(exc))
-                self._note("application_failed", level=logging.ERROR, traceback=trace)
-                self.end(endings.RAISED)
-            raise
+            if is_cancellation(exc):
+                raise
+            self._application_runs = False
+            level = logging.ERROR
+            self._note("application_failed", level=level, code="MV-509", **told_of(exc))
+            self.end(endings.RAISED)
+            raise endings.OnStreamFailed from exc  # noqa: ASYNC104  # no cancellation gets here
         self._application_runs = False
         self._hand_over.discard()
         if self._ending is None:
@@ -243,10 +246,10 @@ class _Supervisor:
         await self._begun.wait()
         if self._recording is None:
             return
-        self._note("recording", file=self._recording.path)
-        await self._recording.run()
+        await self._recording.run(partial(self._note, "recording", file=self._recording.path))
         if self._recording.trouble is not None:
-            self._note("recording_failed", level=logging.ERROR, why=self._recording.trouble)
+            level, why = logging.ERROR, self._recording.trouble
+            self._note("recording_failed", level=level, code="MV-703", why=why)
 
     # --- the steps between ---
 
@@ -257,15 +260,15 @@ class _Supervisor:
             self._attach(call_id)
         self._note(
             "started",
+            code="MV-405" if started.assumed else None,
             dialect=started.dialect,
             format=str(started.format),
             tracks=started.tracks,
             assumed=started.assumed or None,
-            platform_stream_id=started.stream_id,
-            custom=dict(redact_headers(started.custom.items())) or None,
+            **told_of_start(started, self._config.limits.log_excerpt),
         )
         if call_id is not None and call_id != self._call_id:
-            self._note("call_ids_differ", named=call_id)
+            self._note("call_ids_differ", code="MV-407", named=call_id)
         if self._stream is not None:
             self._stream.started = started
             return
@@ -288,7 +291,7 @@ class _Supervisor:
             started.format.sample_rate,
             self._shared.recordings,
             lambda: {"call_id": self._call_id, "stream_id": self._id, **self._intake.summary()},
-            patience=self._config.timeouts.finish,
+            timeouts=self._config.timeouts,
         )
 
     def _attach(self, call_id: str) -> None:
@@ -306,6 +309,8 @@ class _Supervisor:
         self._hand_over.finish()
         if self._recording is not None:
             self._recording.finish()
+        if self._capture is not None:
+            self._capture.finish(self._ending or endings.FAILED)
         self._begun.set()
 
     async def _say_goodbye(self) -> None:
@@ -319,27 +324,22 @@ class _Supervisor:
 
     # --- the log ---
 
-    def _note(self, what: str, *, level: int = logging.INFO, **fields: object) -> None:
-        self._shared.journal.note(
-            "streams", what, level=level, call_id=self._call_id, stream_id=self._id, **fields
-        )
+    def _note(self, what: str, **fields: Any) -> None:
+        note = self._shared.journal.note
+        note("streams", what, call_id=self._call_id, stream_id=self._id, **fields)
 
     def _note_account(self) -> None:
-        recording = self._recording
         self._note(
             "account",
+            code=None if self._intake.accounts() else "MV-402",
             seconds=round(trio.current_time() - self._opened_at, 3),
-            recording=recording.path if recording and not recording.trouble else None,
+            recording=self._recording and self._recording.file,
+            capture=self._capture and self._capture.file,
             **self._intake.summary(),
         )
 
     def _lag(self, lagging: bool) -> None:
         if lagging:
-            self._note("lagging", level=logging.WARNING, behind=self._config.limits.hand_over)
+            self._note("lagging", code="MV-408", behind=self._config.limits.hand_over)
         else:
             self._note("caught_up", dropped=dict(self._hand_over.dropped))
-
-
-def _is_cancellation(exc: BaseException) -> bool:
-    """Whether somebody told us to end, as against something having failed."""
-    return goodbye_code(exc) == GOING_AWAY

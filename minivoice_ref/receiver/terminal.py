@@ -3,22 +3,31 @@
     streams   12:10:00.123  started  call_id=call_123 stream_id=stream_4f1d dialect=twilio …
 
 It is an ordinary handler of the logger `minivoice_ref`. The lines are written by a thread: a
-terminal that stands still (a paused pager, a full pipe) must not stand in the way of a call.
+terminal that stands still (a paused pager, a full pipe) must not stand in the way of a call. Nor
+may it keep the program from ending, so the thread is a daemon that holds no lock while it writes:
+neither that of a logging handler nor that of a buffered stream, which an interpreter that ends
+would wait for.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import logging.handlers
+import os
 import queue
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO, TypeAlias
 
 __all__ = ["TerminalFormatter", "log_to_terminal"]
 
+_Lines: TypeAlias = "queue.Queue[logging.LogRecord | None]"
+
 _MOST_LINES = 10000
+_LAST_WRITE = 2.0  # seconds for the terminal to take what waits when all is over
 
 
 class TerminalFormatter(logging.Formatter):
@@ -53,22 +62,62 @@ def log_to_terminal(
     """Show the three logs on *stream* (the standard error) while the block runs.
 
     At most 10,000 lines wait for a terminal that stands still; then the newest are dropped.
-    Leaving the block writes what waits.
+    Leaving the block writes what waits, for two seconds at most.
     """
     logger = logging.getLogger("minivoice_ref")
-    lines: queue.Queue[Any] = queue.Queue(_MOST_LINES)
+    lines: _Lines = queue.Queue(_MOST_LINES)
     handler = _Line(lines)
-    terminal = logging.StreamHandler(stream or sys.stderr)
-    terminal.setFormatter(TerminalFormatter())
-    listener = logging.handlers.QueueListener(lines, terminal)
+    writer = threading.Thread(target=_write, args=(lines, stream or sys.stderr), daemon=True)
     before = logger.level, logger.propagate
     logger.setLevel(level)
     logger.propagate = False
     logger.addHandler(handler)
-    listener.start()
+    writer.start()
     try:
         yield logger
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
-        listener.stop()
+        logger.setLevel(before[0])  # it has a cache, so that setting `level` is not enough
+        logger.propagate = before[1]
+        _end(lines)
+        writer.join(_LAST_WRITE)
+
+
+def _write(lines: _Lines, stream: TextIO) -> None:
+    """Show lines until there is a None among them."""
+    formatter = TerminalFormatter()
+    with _writing(stream) as write:
+        while (record := lines.get()) is not None:
+            try:
+                write(formatter.format(record) + "\n")
+            except (OSError, ValueError):
+                pass  # the terminal is gone; the logs are in their files
+
+
+@contextmanager
+def _writing(stream: TextIO) -> Iterator[Callable[[str], object]]:
+    """A function that writes to *stream*: past its buffer where there is a file behind it."""
+    try:
+        descriptor = os.dup(stream.fileno())  # ours, whoever closes the stream
+    except (OSError, ValueError):
+        yield stream.write
+        return
+    with open(descriptor, "wb", buffering=0) as file:
+        yield lambda text: _write_all(file, text.encode(stream.encoding, "backslashreplace"))
+
+
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
+def _end(lines: _Lines) -> None:
+    """Let the writer end, at the cost of the oldest lines where there is no room to say so."""
+    while True:
+        try:
+            return lines.put_nowait(None)
+        except queue.Full:
+            try:
+                lines.get_nowait()
+            except queue.Empty:
+                pass

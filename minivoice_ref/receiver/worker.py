@@ -15,16 +15,16 @@ Read next: `media_stream.py`.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias
 
 import trio
 
+from minivoice_ref.protocol.redaction import excerpt
 from minivoice_ref.protocol.webhooks import CallEvent, read_event
 from minivoice_ref.receiver.inbox import Inbox, InboxFailed, WaitingEvent
-from minivoice_ref.receiver.journal import Journal
+from minivoice_ref.receiver.journal import Journal, told_of
 
 __all__ = ["OnEvent", "Worker"]
 
@@ -35,6 +35,7 @@ _FIRST_RETRY, _LONGEST_RETRY = 1.0, 300.0
 _DATABASE_RETRY = 1.0
 _MOMENT = 5.0  # seconds; SQLite gives up sooner by itself
 _TIDY_EVERY = 3600.0
+_LONGEST_NAME = 400  # characters of an event's name that the log quotes
 
 
 class Worker:
@@ -117,7 +118,7 @@ class Worker:
                 self._journal.note,
                 "webhooks",
                 call_id=waiting.call_id,
-                event=waiting.event,
+                event=excerpt(waiting.event, _LONGEST_NAME),
                 attempt=attempt,
                 seconds=round(trio.current_time() - began, 3),
             )
@@ -125,16 +126,17 @@ class Worker:
                 await self._insist(partial(self._inbox.handled, waiting.number))
                 note("handled")
                 return
-            error = f"{type(failure).__name__}: {failure}"
-            note = partial(note, level=logging.ERROR, error=error)
+            told = told_of(failure)
+            error = told["error"]
+            note = partial(note, level=logging.ERROR, **told)
             if attempt >= self._attempts:
                 await self._insist(partial(self._inbox.set_aside, waiting.number, error))
-                note("set_aside")
+                note("set_aside", code="MV-609")
                 return
             wait = min(_FIRST_RETRY * 2**waiting.attempts, _LONGEST_RETRY)
             due = self._clock() + wait
             await self._insist(partial(self._inbox.failed, waiting.number, error, due))
-            note("failed", again_in=wait, traceback="".join(traceback.format_exception(failure)))
+            note("failed", code="MV-608", again_in=wait)
         finally:
             self._busy.discard(waiting.call_id)
             self.look()
@@ -167,6 +169,9 @@ class Worker:
     def _tell_inbox(self, trouble: str | None) -> None:
         """Log when the inbox begins to fail and when it works again, not every time."""
         if (trouble is None) != (self._trouble is None):
-            level = logging.INFO if trouble is None else logging.ERROR
-            self._journal.note("webhooks", "inbox", level=level, why=trouble or "works again")
+            if trouble is None:
+                self._journal.note("webhooks", "inbox", why="works again")
+            else:
+                level = logging.ERROR
+                self._journal.note("webhooks", "inbox", level=level, code="MV-704", why=trouble)
         self._trouble = trouble

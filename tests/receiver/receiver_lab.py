@@ -50,7 +50,12 @@ def wall_clock() -> float:
 
 def settings(folder: Path, **changes: Any) -> Config:
     """The settings of a receiver in memory."""
-    given: dict[str, Any] = {"listen": f"{HOST}:80", "plain": True, "data": folder / "data"}
+    given: dict[str, Any] = {
+        "listen": f"{HOST}:80",
+        "plain": True,
+        "public_url": f"https://{HOST}:80",
+        "data": folder / "data",
+    }
     return Config(**given | changes)
 
 

@@ -12,6 +12,7 @@ import trio
 from receiver_lab import WALL, open_lab, patient, settings
 
 from minivoice_ref.protocol.actions import Answer, read_answer, say, start_stream
+from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.protocol.signing import read_token
 from minivoice_ref.receiver.answers import find_call_id
 from minivoice_ref.receiver.app import AnswerRequest, App
@@ -47,6 +48,7 @@ class Decider:
         ("POST", "/answer", b'{"call_id": "call_1"}', JSON),
         ("POST", "/answer", b'{"callId": "call_1"}', JSON),
         ("POST", "/answer", b"CallSid=call_1&From=%2B1555", FORM),
+        ("POST", "/answer", b"call.id=call_1&call.from=%2B1555", FORM),
         ("POST", "/answer?call_id=call_1", None, {}),
         ("GET", "/answer?call.id=call_1", None, {}),
         ("GET", "/answer?CallUUID=call_1", None, {}),
@@ -196,6 +198,22 @@ async def test_an_answer_with_faults_never_leaves_and_every_fault_is_logged(
         assert line["level"] == "error"
 
 
+async def test_an_answer_is_checked_once(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Answer] = []
+    check = Answer.problems
+
+    def count(answer: Answer) -> tuple[Problem, ...]:
+        checked.append(answer)
+        return check(answer)
+
+    monkeypatch.setattr(Answer, "problems", count)
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        assert (await lab.request("POST", "/answer")).status == 200
+    assert len(checked) == 1
+
+
 async def test_what_is_no_answer_at_all_never_leaves(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -222,6 +240,7 @@ async def test_an_application_that_raises_is_answered_500_and_logged(
         assert b"fault" not in response.body
         (line,) = await lab.lines("answers", "failed")
         assert "LookupError: the application's own fault" in line["traceback"]
+        assert line["error"] == "LookupError: the application's own fault"
         assert (await lab.request("GET", "/health")).status == 200
 
 

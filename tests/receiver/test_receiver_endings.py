@@ -5,6 +5,8 @@ Virtual time over memory streams: every duration here is exact.
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ async def last_account(lab: Lab) -> dict[str, Any]:
 async def disconnected(lab: Lab) -> tuple[str, int, str]:
     """How the log says that the only stream ended."""
     (line,) = await lab.lines("streams", "disconnected")
-    return line["how"], line["code"], line["by"]
+    return line["how"], line["close_code"], line["by"]
 
 
 async def test_a_stop_closes_with_1000_at_once(tmp_path: Path, autojump_clock: object) -> None:
@@ -200,12 +202,14 @@ async def test_the_longest_stream_is_as_long_as_the_setting(
 ) -> None:
     config = settings(tmp_path, timeouts=patient(longest_stream=3))
     async with open_lab(Listener().app, config) as lab:
+        before = await settle()
         async with lab.stream() as caller, trio.open_nursery() as nursery:
             began = trio.current_time()
             await caller.start()
             nursery.start_soon(speak_until_closed, caller)
             assert await caller.close_code() == 1008
             assert trio.current_time() - began == 3.0
+        assert await settle() == before
         assert await disconnected(lab) == ("too_long", 1008, "us")
 
 
@@ -243,11 +247,13 @@ async def test_a_stream_of_a_call_that_has_ended_already_gets_no_more_than_the_l
 ) -> None:
     async with open_lab(Listener().app, settings(tmp_path)) as lab:
         await lab.deliver(webhook("call.completed", "call_1"))
+        before = await settle()
         async with lab.stream("call_1") as caller:
             began = trio.current_time()
             await caller.start()
             assert await caller.close_code() == 1000
             assert trio.current_time() - began == 2.0
+        assert await settle() == before
 
 
 async def test_a_call_id_of_the_start_message_is_good_where_the_token_has_none(
@@ -287,6 +293,7 @@ async def test_the_token_wins_over_the_start_message(
 
 async def test_draining_lets_a_stream_end_by_itself(tmp_path: Path, autojump_clock: object) -> None:
     config = settings(tmp_path, timeouts=patient(grace=30))
+    before = await settle()
     async with open_lab(Listener().app, config) as lab:
         async with lab.stream() as caller:
             await caller.start()
@@ -296,6 +303,7 @@ async def test_draining_lets_a_stream_end_by_itself(tmp_path: Path, autojump_clo
             assert await caller.close_code() == 1000
         began = trio.current_time()
     assert trio.current_time() - began < 0.1
+    assert await settle() == before
     assert await disconnected(lab) == ("stopped", 1000, "platform")
 
 
@@ -303,6 +311,7 @@ async def test_draining_cuts_a_stream_with_1001_at_the_end_of_the_grace(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     config = settings(tmp_path, record=True, timeouts=patient(grace=30))
+    before = await settle()
     async with open_lab(Listener().app, config) as lab:
         async with lab.stream() as caller:
             await caller.start()
@@ -312,6 +321,7 @@ async def test_draining_cuts_a_stream_with_1001_at_the_end_of_the_grace(
             assert await caller.close_code() == 1001
             assert trio.current_time() - began == 30.0
     assert trio.current_time() - began == 30.0
+    assert await settle() == before
     assert await disconnected(lab) == ("draining", 1001, "us")
     assert (await last_account(lab))["tracks"]["inbound"]["received"] == 1600
     assert len(list((config.data / "recordings").glob("*.json"))) == 1
@@ -321,6 +331,7 @@ async def test_a_second_signal_cuts_a_stream_with_1001_at_once_and_files_are_who
     tmp_path: Path, autojump_clock: object
 ) -> None:
     config = settings(tmp_path, record=True, timeouts=patient())
+    before = await settle()
     async with open_lab(Listener().app, config) as lab:
         async with lab.stream() as caller:
             await caller.start()
@@ -331,6 +342,8 @@ async def test_a_second_signal_cuts_a_stream_with_1001_at_once_and_files_are_who
             lab.serving.cancel()
             assert await caller.close_code() == 1001
             assert trio.current_time() == began
+    assert trio.current_time() == began
+    assert await settle() == before
     assert await disconnected(lab) == ("draining", 1001, "us")
     recording = Path((await last_account(lab))["recording"])
     assert recording.stat().st_size == 44 + 1600 * 4
@@ -363,8 +376,10 @@ async def test_on_stream_raising_closes_with_1011_and_nobody_else_notices(
         assert await settle() == before
         (failed,) = await lab.lines("streams", "application_failed")
         assert "the application's own fault" in failed["traceback"]
+        assert failed["error"] == "ValueError: the application's own fault"
+        assert [line for line in await lab.lines("streams") if line["level"] == "error"] == [failed]
         first, _ = await lab.lines("streams", "disconnected")
-        assert (first["how"], first["code"], first["by"]) == (
+        assert (first["how"], first["close_code"], first["by"]) == (
             "on_stream_raised",
             1011,
             "application",
@@ -602,6 +617,69 @@ async def test_audio_that_was_held_until_the_format_is_known_is_not_lost_when_th
     assert [frame.samples for frame in listener.frames] == [160, 160, 160]
 
 
+async def test_a_recording_that_was_never_made_is_not_named(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, record=True, timeouts=patient(grace=5))
+    async with open_lab(Listener().app, config) as lab:
+        async with lab.stream() as caller:
+            for _ in range(3):
+                await caller.socket.send(bytes(320))  # held: a start may still come
+            await settle()
+            lab.server.stop()
+            assert await caller.close_code() == 1001
+    account = await last_account(lab)
+    assert account["tracks"]["mixed"]["received"] == 480
+    assert "recording" not in account and not await lab.lines("streams", "recording")
+    assert not list((config.data).rglob("*.wav"))
+
+
+async def test_audio_that_was_held_for_its_order_is_recorded_though_the_server_ends_hard(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    def media(sequence: int) -> str:
+        payload = base64.b64encode(sound((sequence - 2) * 160)).decode()
+        told = {"track": "inbound", "chunk": str(sequence - 1), "payload": payload}
+        told["timestamp"] = str((sequence - 2) * 20)
+        return json.dumps(
+            {"event": "media", "sequence_number": str(sequence), "media": told, "stream_id": "s"}
+        )
+
+    start = {
+        "event": "start",
+        "sequence_number": "1",
+        "start": {
+            "call_control_id": "call_1",
+            "media_format": {"encoding": "PCMU", "sample_rate": 8000, "channels": 1},
+        },
+        "stream_id": "s",
+    }
+    config = settings(tmp_path, record=True, dialect="telnyx", timeouts=patient())
+    async with open_lab(Listener().app, config) as lab:
+        async with lab.stream() as caller:
+            await caller.socket.send(json.dumps(start))
+            for sequence in (2, 3, 5):  # the fifth waits for the fourth
+                await caller.socket.send(media(sequence))
+            await settle()
+            lab.serving.cancel()
+            assert await caller.close_code() == 1001
+    account = await last_account(lab)
+    assert account["tracks"]["inbound"]["expected"] == 640
+    assert Path(account["recording"]).stat().st_size == 44 + 640 * 4
+
+
+async def test_what_the_platform_says_of_a_stream_at_length_is_shortened(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with open_lab(Listener().app, settings(tmp_path)) as lab:
+        async with lab.stream() as caller:
+            await caller.start(custom={str(number): "x" * 300 for number in range(100)})
+            await caller.stop()
+            await caller.close_code()
+        (started,) = await lab.lines("streams", "started")
+    assert sum(len(name) + len(value) for name, value in started["custom"].items()) < 410
+
+
 async def test_a_fault_of_ours_closes_with_1011_and_the_server_goes_on(
     tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -621,6 +699,7 @@ async def test_a_fault_of_ours_closes_with_1011_and_the_server_goes_on(
         assert await disconnected(lab) == ("failed", 1011, "us")
         (line,) = await lab.lines("streams", "connection")
         assert "a slip of ours" in line["traceback"]
+        assert line["error"] == "ZeroDivisionError: a slip of ours"
         async with lab.stream() as caller:
             await caller.start()
             await caller.stop()

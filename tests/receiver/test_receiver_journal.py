@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -17,11 +19,12 @@ import pytest
 import trio
 from receiver_lab import open_lab, read_log, settings, settle, wall_clock, webhook
 
+from minivoice_ref.config import Timeouts
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from minivoice_ref.receiver import journal as journal_module
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.disk import Disk, InlineDisk, ThreadDisk
-from minivoice_ref.receiver.journal import LOGS, WHAT, Journal, in_words, open_journal
+from minivoice_ref.receiver.journal import LOGS, WHAT, Journal, in_words, open_journal, told_of
 from minivoice_ref.receiver.terminal import TerminalFormatter, log_to_terminal
 
 _T = TypeVar("_T")
@@ -93,6 +96,24 @@ async def test_secrets_and_stream_tokens_are_kept_out_as_a_last_fence(tmp_path: 
     assert "secret" not in record.getMessage() and "ghijkl" not in record.getMessage()
 
 
+async def test_a_secret_that_is_a_word_of_ours_garbles_no_line(tmp_path: Path) -> None:
+    journal = make(tmp_path, None, "streams", "started", "2026")
+    journal.note("streams", "started", call_id="started")
+    await journal.write()
+    (line,) = read_log(tmp_path, "streams")
+    assert (line["log"], line["what"], line["time"][:4]) == ("streams", "started", "2026")
+    assert line["call_id"] == "[redacted]"
+
+
+def test_a_fault_is_told_in_one_line_without_the_groups_around_it() -> None:
+    group = ExceptionGroup("nursery", [ExceptionGroup("nursery", [KeyError("x\ny" + "z" * 500)])])
+    told = told_of(group)
+    assert told["error"].startswith("KeyError: 'x") and len(told["error"]) == 400
+    assert "nursery" in told["traceback"]
+    two = ExceptionGroup("two", [ValueError(), ValueError()])
+    assert told_of(two)["error"] == "ExceptionGroup: two (2 sub-exceptions)"
+
+
 def test_a_name_that_is_not_documented_is_a_slip_of_ours(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         make(tmp_path).note("answers", "started")
@@ -102,7 +123,7 @@ async def test_an_orderly_end_writes_all_that_was_noted(tmp_path: Path) -> None:
     for cancelled in (False, True):
         with trio.CancelScope() as scope:
             async with open_journal(
-                tmp_path, ThreadDisk(1), clock=wall_clock, patience=5.0
+                tmp_path, ThreadDisk(1), clock=wall_clock, timeouts=Timeouts()
             ) as journal:
                 for number in range(1000):
                     journal.note("streams", "message", number=number)
@@ -113,7 +134,9 @@ async def test_an_orderly_end_writes_all_that_was_noted(tmp_path: Path) -> None:
 
 
 async def test_what_is_noted_is_written_soon(tmp_path: Path, autojump_clock: object) -> None:
-    async with open_journal(tmp_path, InlineDisk(1), clock=wall_clock, patience=5.0) as journal:
+    async with open_journal(
+        tmp_path, InlineDisk(1), clock=wall_clock, timeouts=Timeouts()
+    ) as journal:
         for number in range(3):
             journal.note("webhooks", "accepted", number=number)
             await settle()
@@ -144,7 +167,9 @@ async def test_a_failing_disk_loses_nothing_when_it_works_again(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     (tmp_path / "streams.jsonl").mkdir()  # cannot be opened for writing
-    async with open_journal(tmp_path, InlineDisk(1), clock=wall_clock, patience=5.0) as journal:
+    async with open_journal(
+        tmp_path, InlineDisk(1), clock=wall_clock, timeouts=Timeouts()
+    ) as journal:
         journal.note("streams", "message", number=0)
         journal.note("answers", "answered")
         await settle()
@@ -261,7 +286,38 @@ def test_a_terminal_that_stands_still_stops_nobody(monkeypatch: pytest.MonkeyPat
             person.start()
     person.join()
     os.close(reader)
-    assert 3 <= b"".join(received).count(b"\n") < 20
+    assert 2 <= b"".join(received).count(b"\n") < 20
+
+
+def test_a_terminal_that_stands_still_does_not_keep_the_program_from_ending() -> None:
+    program = """
+import logging, sys
+from minivoice_ref.receiver import terminal
+
+terminal._MOST_LINES, terminal._LAST_WRITE = 3, 0.1
+with terminal.log_to_terminal() as logger:
+    for _ in range(20):
+        logger.info("x" * 30000)
+print("ended")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        assert process.wait(20) == 0  # though nobody reads what it wrote
+        assert process.stdout.read() == b"ended\n"
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_the_loggers_are_as_they_were_when_the_terminal_goes() -> None:
+    logger = logging.getLogger("minivoice_ref.streams")
+    with log_to_terminal(io.StringIO()):
+        assert logger.isEnabledFor(logging.INFO)
+    assert not logger.isEnabledFor(logging.INFO)
 
 
 def test_the_formatter_takes_records_of_anybody() -> None:
@@ -307,7 +363,7 @@ class Slow:
 
 async def test_many_lines_are_one_write(tmp_path: Path, autojump_clock: object) -> None:
     disk = Slow()
-    async with open_journal(tmp_path, disk, clock=wall_clock, patience=5.0) as journal:
+    async with open_journal(tmp_path, disk, clock=wall_clock, timeouts=Timeouts()) as journal:
         journal.note("streams", "open")
         await trio.sleep(0.1)
         for number in range(500):

@@ -16,6 +16,7 @@ import pytest
 import trio
 from receiver_lab import FRAME, MULAW, open_lab, patient, settings, settle, sound
 
+from minivoice_ref.config import Timeouts
 from minivoice_ref.protocol.audio import decode_mulaw
 from minivoice_ref.protocol.media import MediaFormat
 from minivoice_ref.receiver.app import App
@@ -49,7 +50,7 @@ async def record(folder: Path, add: Callable[[Recording], None], **changes: Any)
         "sample_rate": 8000,
         "disk": InlineDisk(1),
         "describe": lambda: {"call_id": "../../call"},
-        "patience": 5,
+        "timeouts": Timeouts(),
     }
     recording = Recording(**given | changes)
     async with trio.open_nursery() as nursery:
@@ -230,11 +231,10 @@ class Disk:
 async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
     error: Exception, tmp_path: Path, autojump_clock: object
 ) -> None:
-    disks: list[Disk] = []
+    recordings = Disk(4)
 
     def open_disk(threads: int) -> Disk:
-        disks.append(Disk(threads))
-        return disks[-1]
+        return recordings if threads == 4 else Disk(threads)
 
     config = settings(tmp_path, record=True, timeouts=patient())
     async with open_lab(App(), config, disk=open_disk) as lab:
@@ -242,12 +242,12 @@ async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
         async with lab.stream() as caller:
             await caller.start()
             await caller.speak(60)
-            disks[-1].error = error  # the disk of the recordings is asked for last
+            recordings.error = error
             await caller.speak(60, first=60)
             await settle()
             (failed,) = await lab.lines("streams", "recording_failed")
             assert type(error).__name__ in failed["why"]
-            disks[-1].error = None
+            recordings.error = None
             await caller.speak(60, first=120)
             await caller.stop()
             assert await caller.close_code() == 1000
@@ -255,6 +255,7 @@ async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
         (account,) = await lab.lines("streams", "account")
         assert account["tracks"]["inbound"]["received"] == 180 * FRAME
         assert "recording" not in account
+        assert len(await lab.lines("streams", "recording")) == 1
     (file,) = (config.data / "recordings").glob("*.wav")
     assert read_wav(file)[1] == pcm(0, 50 * FRAME)  # what was written stays, and is valid
 
@@ -267,6 +268,21 @@ async def test_a_folder_that_cannot_be_made_ends_the_recording_at_once(
     assert recording.trouble is not None
     recording.add("inbound", 0, sound(0), MULAW)
     assert recording.not_recorded == FRAME
+
+
+async def test_a_recording_that_cannot_begin_is_not_said_to_have_begun(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, record=True)
+    config.data.mkdir()
+    (config.data / "recordings").write_text("in the way")
+    async with open_lab(App(), config) as lab:
+        async with lab.stream() as caller:
+            await caller.start()
+            await caller.stop()
+            await caller.close_code()
+        assert not await lab.lines("streams", "recording")
+        assert len(await lab.lines("streams", "recording_failed")) == 1
 
 
 async def test_a_stuck_disk_costs_thirty_seconds_of_memory_and_no_more(
@@ -290,7 +306,7 @@ async def test_a_cancelled_recording_is_closed_whole(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     path = tmp_path / "one.wav"
-    recording = Recording(path, 8000, InlineDisk(1), dict, patience=5)
+    recording = Recording(path, 8000, InlineDisk(1), dict, timeouts=Timeouts())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recording.run)
         await settle()
@@ -303,7 +319,7 @@ async def test_a_cancelled_recording_is_closed_whole(
 async def test_a_recording_cancelled_before_it_began_leaves_nothing(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    recording = Recording(tmp_path / "one.wav", 8000, InlineDisk(1), dict, patience=5)
+    recording = Recording(tmp_path / "one.wav", 8000, InlineDisk(1), dict, timeouts=Timeouts())
     with trio.CancelScope() as scope:
         scope.cancel()
         await recording.run()

@@ -88,8 +88,12 @@ async def test_the_log_of_an_opened_stream_shows_the_handshake_without_secrets(
         async with open_connected(
             url,
             connect=lab.network.connect,
-            headers=[("Authorization", "Bearer tellnobody"), ("X-Platform", "yes")],
-            subprotocols=["audio.one", "audio.two"],
+            headers=[
+                ("Authorization", "Bearer tellnobody"),
+                ("X-Platform", "yes"),
+                ("Referer", "https://h/?token=tellnobody"),
+            ],
+            subprotocols=["audio.drachtio.org", "bearer", "eyJ.tellnobody"],
             limits=Limits(),
             timeouts=Timeouts(),
         ) as socket:
@@ -97,7 +101,8 @@ async def test_the_log_of_an_opened_stream_shows_the_handshake_without_secrets(
         (line,) = await lab.lines("streams", "open")
         assert ["authorization", "[redacted]"] in line["headers"]
         assert ["x-platform", "yes"] in line["headers"]
-        assert line["subprotocols"] == ["audio.one", "audio.two"]
+        assert line["subprotocols"] == ["audio.drachtio.org", "[redacted]", "[redacted]"]
+        assert "tellnobody" not in json.dumps(line)
         token = url.rpartition("/")[2]
         assert line["path"] == f"/stream/{token[:6]}…"
         for file in lab.config.data.glob("*.jsonl"):
@@ -169,7 +174,7 @@ async def test_health_says_that_the_logs_cannot_be_written(
 async def test_with_a_door_of_their_own_streams_come_in_there_only(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    config = settings(tmp_path, stream_listen="streams.test:81")
+    config = settings(tmp_path, stream_listen="streams.test:81", public_url=None)
     async with open_lab(App(), config) as lab:
         url = await lab.stream_url()
         assert url.startswith("wss://streams.test:81/stream/")

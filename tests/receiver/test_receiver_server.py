@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -25,7 +26,8 @@ from minivoice_ref.net.http import Response
 from minivoice_ref.net.http_client import fetch
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.net.websocket import open_connected
-from minivoice_ref.receiver.app import App
+from minivoice_ref.protocol.actions import Answer
+from minivoice_ref.receiver.app import AnswerRequest, App
 from minivoice_ref.receiver.server import Server, serve, serve_until_signal
 
 PROGRAM = """
@@ -152,6 +154,94 @@ async def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> Non
     (tmp_path / "data" / "inbox.sqlite3").write_bytes(b"this is no database" * 100)
     with pytest.raises(ConfigError, match="^data: .*inbox.sqlite3 cannot be used"):
         await serve(App(), config)
+    (tmp_path / "file").unlink()
+    config = Config(listen="127.0.0.1:0", plain=True, data=tmp_path, inbox=tmp_path / "no" / "file")
+    with pytest.raises(ConfigError, match="^inbox: .*file.lock cannot be used"):
+        await serve(App(), config)
+
+
+async def test_a_damaged_database_is_to_be_moved_away_or_restored(tmp_path: Path) -> None:
+    (tmp_path / "inbox.sqlite3").write_bytes(b"this is no database" * 100)
+    config = Config(listen="127.0.0.1:0", plain=True, data=tmp_path)
+    with pytest.raises(ConfigError, match="cannot be used: .*; move it away or restore it"):
+        await serve(App(), config)
+
+
+async def test_a_data_folder_is_one_receivers_at_a_time(tmp_path: Path) -> None:
+    config = Config(listen="127.0.0.1:0", plain=True, data=tmp_path)
+    for _ in range(2):  # it is free again when the first has ended
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(serve, App(), config)
+            with pytest.raises(ConfigError, match="^data: .* is in use by another receiver; stop"):
+                with trio.fail_after(10):
+                    await serve(App(), config)
+            server.stop()
+
+
+async def test_an_inbox_is_one_receivers_at_a_time(tmp_path: Path) -> None:
+    first, second = (
+        Config(listen="127.0.0.1:0", plain=True, data=tmp_path / name, inbox=tmp_path / "events")
+        for name in ("one", "two")
+    )
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve, App(), first)
+        with pytest.raises(ConfigError, match="^inbox: .* is in use by another receiver; stop"):
+            with trio.fail_after(10):
+                await serve(App(), second)
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("more", "setting", "why"),
+    [
+        ({}, "plain", "that door speaks no TLS: set public_url"),
+        ({"listen": "0.0.0.0:0", "tls": True}, "listen", "from this machine only: set public_url"),
+        ({"stream_listen": "[::]:0", "tls": True}, "stream_listen", "set public_url"),
+        (
+            {"public_url": "https://p.example", "stream_listen": "127.0.0.1:0"},
+            "stream_listen",
+            "name wss://p.example/stream, the public_url's door: a proxy there must route /stream",
+        ),
+        ({"public_url": "https://p.example"}, None, None),
+        ({"tls": True}, None, None),
+    ],
+)
+async def test_a_setting_that_leads_streams_nowhere_is_named_at_the_start(
+    more: dict[str, Any],
+    setting: str | None,
+    why: str | None,
+    tmp_path: Path,
+    certificates: Path,
+) -> None:
+    given: dict[str, Any] = {"listen": "127.0.0.1:0", "plain": True, "data": tmp_path} | more
+    if given.pop("tls", False):
+        pair = {"tls_cert": certificates / "cert.pem", "tls_key": certificates / "key.pem"}
+        given |= {"plain": False} | pair
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve, App(), Config(**given))
+        server.stop()
+    lines = read_log(tmp_path, "streams", "settings")
+    assert [line["setting"] for line in lines] == ([setting] if setting else [])
+    assert all(line["level"] == "warning" and why in line["why"] for line in lines)
+
+
+async def test_no_log_has_the_token_key_that_we_made_ourselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "a-key-made-by-ourselves")
+
+    async def on_answer(request: AnswerRequest) -> Answer:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("oh, a-key-made-by-ourselves")
+
+    connect = TcpConnector(client_context(None), Timeouts())
+    async with trio.open_nursery() as nursery:
+        config = Config(listen="127.0.0.1:0", plain=True, data=tmp_path)
+        server = await nursery.start(serve, App(on_answer=on_answer), config)
+        await request(connect, "POST", server.urls.answer)
+        server.stop()
+    (line,) = read_log(tmp_path, "answers", "failed")
+    assert line["error"] == "ValueError: oh, [redacted]"
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,42 @@ async def test_an_unproven_webhook_is_refused_with_401_and_logged(
     assert not handler.events
 
 
+async def test_a_call_that_becomes_free_while_the_disk_is_slow_breaks_no_statement(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    busy = {"call_1"}
+
+    class Slow(InlineDisk):
+        async def run(self, work: Callable[[], _T]) -> _T:
+            busy.clear()
+            return await super().run(work)
+
+    async with open_inbox(tmp_path / "inbox", Slow(1), clock=lambda: 0.0) as inbox:
+        busy.add("call_1")
+        assert await inbox.first_waiting(busy) is None
+        assert inbox.trouble is None
+
+
+async def test_an_older_sqlite_can_read_the_inbox(tmp_path: Path, autojump_clock: object) -> None:
+    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0):
+        with sqlite3.connect(tmp_path / "inbox") as database:
+            schema = str(database.execute("SELECT sql FROM sqlite_master").fetchall())
+        database.close()
+    assert "events" in schema and "STRICT" not in schema  # STRICT came with 3.37
+
+
+async def test_what_a_platform_writes_at_length_is_shortened_in_the_log(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    body = json.loads(webhook("call." + "x" * 5000))
+    body["call"]["status"] = "y" * 5000
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        await lab.deliver(json.dumps(body).encode())
+        lines = [*await lab.lines("webhooks", "accepted"), *await lab.lines("webhooks", "handled")]
+    assert [len(line["event"]) for line in lines] == [400, 400]
+    assert len(lines[0]["status"]) == 400
+
+
 async def test_a_proven_webhook_is_accepted(tmp_path: Path, autojump_clock: object) -> None:
     handler = Handler()
     async with open_lab(handler.app, settings(tmp_path, webhook_secret=SECRET)) as lab:

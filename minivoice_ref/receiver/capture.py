@@ -1,0 +1,258 @@
+"""Keeps all that was said on a stream, so that it can be shown and played again.
+
+One file a stream, in the form that `protocol/capture_format.py` documents, gzipped. The receiving
+task only puts each message into a list; all else (secrets taken out, JSON, gzip, the disk) happens
+in a worker thread, about once a second. Each of these writes is a gzip member of its own, so the
+file is valid up to the last one, also after a kill -9.
+
+A disk that fails ends the capture and nothing else; the file keeps what was written before. So does
+the limit of its size. Files are named by time and by our own stream id: a call's id is hostile
+input and stands in the first line only.
+
+This module knows nothing of sockets. Read next: `stream.py`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from minivoice_ref._version import __version__
+from minivoice_ref.config import Config
+from minivoice_ref.protocol.capture_format import (
+    Ended,
+    Handshake,
+    Lost,
+    Message,
+    Record,
+    hide_secrets,
+    write_handshake,
+    write_record,
+)
+from minivoice_ref.protocol.media import WireMessage
+from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.endings import Ending
+from minivoice_ref.receiver.intake import Note
+from minivoice_ref.receiver.shared import Shared
+
+__all__ = ["Capture", "capture_path", "new_capture"]
+
+_MOST_BYTES = 4 * 1024 * 1024  # of messages that wait for the disk
+_OVERHEAD = 64  # bytes that even an empty message counts for
+_MANY_BYTES = 256 * 1024  # that do not wait for the second to be over
+_EVERY = 1.0
+
+
+def capture_path(folder: Path, stream_id: str, began: float) -> Path:
+    """The file of a stream that began at *began* (Unix seconds): unique, sorted by time."""
+    moment = datetime.fromtimestamp(began, timezone.utc)
+    return folder / f"{moment:%Y%m%dT%H%M%SZ}_{stream_id}.jsonl.gz"
+
+
+def new_capture(
+    shared: Shared, stream_id: str, call_id: str | None, opened: Mapping[str, Any]
+) -> Capture | None:
+    """The capture of a stream that was just opened; None where the setting is off.
+
+    *opened* is what the log says of the opening: peer, path, headers, subprotocols, all redacted.
+    """
+    config = shared.config
+    if not config.capture:
+        return None
+    began = shared.clock()
+    moment = datetime.fromtimestamp(began, timezone.utc).isoformat(timespec="microseconds")
+    handshake = Handshake(
+        stream_id=stream_id,
+        call_id=call_id,
+        began=moment.replace("+00:00", "Z"),
+        program=f"minivoice-ref {__version__}",
+        settings=_settings(config),
+        **opened,
+    )
+    return Capture(
+        capture_path(config.data / "captures", stream_id, began),
+        handshake,
+        shared.captures,
+        limit=config.limits.capture,
+        secrets=[one for one in (config.webhook_secret, config.token_key) if one],
+        patience=config.timeouts.finish,
+    )
+
+
+class Capture:
+    """The capture of one stream into the new file *path*, while `run` runs.
+
+    Of messages, 4 MiB at most wait for the disk; newer ones are lost, and a `lost` line says how
+    many. The file ends at *limit* bytes. *secrets* are taken out of all texts. *patience* (seconds)
+    bounds the last write.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handshake: Handshake,
+        disk: Disk,
+        *,
+        limit: int,
+        secrets: Sequence[str] = (),
+        patience: float,
+    ) -> None:
+        self.path = path
+        self.trouble: str | None = None
+        self.lost = 0
+        self._handshake = handshake
+        self._disk = disk
+        self._limit = limit
+        self._secrets = secrets
+        self._patience = patience
+        self._opened_at = trio.current_time()
+        self._descriptor: int | None = None
+        self._size = 0
+        self._waiting: list[Record] = []
+        self._waiting_bytes = 0
+        self._missing = Lost(0.0, 0, 0)
+        self._something_waits, self._much_waits = trio.Event(), trio.Event()
+        self._finished = trio.Event()
+
+    @property
+    def file(self) -> Path | None:
+        """The file, for the log; None where it is not whole."""
+        return None if self.trouble else self.path
+
+    def add(self, messages: Sequence[WireMessage]) -> None:
+        """Keep messages that came just now. Never waits."""
+        if self.trouble is not None:
+            return
+        at = trio.current_time() - self._opened_at
+        for message in messages:
+            size = len(message) + _OVERHEAD
+            if self._waiting_bytes + size > _MOST_BYTES:
+                missing = self._missing
+                self.lost += 1
+                self._missing = Lost(at, missing.messages + 1, missing.bytes + len(message))
+                continue
+            self._tell_missing()
+            self._waiting.append(Message(at, "platform", message))
+            self._waiting_bytes += size
+        self._something_waits.set()
+        if self._waiting_bytes > _MANY_BYTES:
+            self._much_waits.set()
+
+    def finish(self, ending: Ending) -> None:
+        """Say that nothing more comes, and why: `run` writes the rest and returns."""
+        self._tell_missing()
+        at = trio.current_time() - self._opened_at
+        reason = hide_secrets(ending.reason, self._secrets)
+        self._waiting.append(Ended(at, ending.what, ending.by, ending.code, reason))
+        self._finished.set()
+        self._something_waits.set()
+        self._much_waits.set()
+
+    async def run(self, note: Note) -> None:
+        """Write what is added until `finish`, or until the disk fails and `trouble` says how.
+
+        Cancelled, it still writes what it has: that waits *patience* at most for `finish` and for
+        the disk to begin. *note* logs where the file is, and what became of it if something did.
+        """
+        note("capture", file=self.path)
+        try:
+            await self._try(self._open)
+            while self.trouble is None and not self._finished.is_set():
+                await self._something_waits.wait()
+                with trio.move_on_after(_EVERY):
+                    await self._much_waits.wait()
+                self._something_waits, self._much_waits = trio.Event(), trio.Event()
+                await self._try(partial(self._put, self._take()))
+        finally:
+            with trio.move_on_after(self._patience, shield=True):
+                if self.trouble is None:
+                    await self._finished.wait()  # cancelled, the stream still says how it ended
+                await self._try(partial(self._close, self._take()))
+            if self.trouble is not None:
+                why = {"code": "MV-706", "why": self.trouble}
+                note("capture_failed", level=logging.ERROR, **why)
+
+    def _tell_missing(self) -> None:
+        """Put a line where messages are missing, in front of what comes after them."""
+        if self._missing.messages:
+            self._waiting.append(self._missing)
+            self._missing = Lost(0.0, 0, 0)
+
+    def _take(self) -> list[Record]:
+        records, self._waiting = self._waiting, []
+        self._waiting_bytes = 0
+        return records
+
+    async def _try(self, work: Callable[[], None]) -> None:
+        """Do disk work; take down what the disk, or the memory, would not do."""
+        await trio.lowlevel.checkpoint()
+        try:
+            await self._disk.run(work)
+        except (OSError, MemoryError) as exc:
+            self.trouble = self.trouble or f"{type(exc).__name__}: {exc}"
+
+    # --- in a worker thread ---
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(self.path, flags, 0o600)
+        self._write(write_handshake(self._handshake))
+
+    def _put(self, records: Sequence[Record]) -> None:
+        if self._descriptor is not None and records:
+            self._write(b"".join(map(write_record, map(self._clean, records))))
+
+    def _clean(self, record: Record) -> Record:
+        if isinstance(record, Message) and isinstance(record.content, str):
+            text = hide_secrets(record.content, self._secrets)
+            return Message(record.at, record.sender, text)
+        return record
+
+    def _write(self, lines: bytes) -> None:
+        """Write one gzip member, whole or not at all."""
+        assert self._descriptor is not None
+        member = memoryview(gzip.compress(lines, 6))
+        if self._size + len(member) > self._limit:
+            raise OSError(f"the file would pass limits.capture, {self._limit} bytes")
+        try:
+            written = 0
+            while written < len(member):
+                written += os.write(self._descriptor, member[written:])
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(member)
+
+    def _close(self, rest: Sequence[Record]) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            if self.trouble is None:
+                self._put(rest)
+        finally:
+            os.close(self._descriptor)
+
+
+def _settings(config: Config) -> dict[str, object]:
+    """What the receiver takes for granted about streams, by the names of the capture's format."""
+    return {
+        "dialect": config.dialect,
+        "fallback": config.fallback_format,
+        "l16": config.l16,
+        "one_channel": config.one_channel,
+        "reorder_window": config.limits.reorder,
+        "hold_messages": config.limits.held_messages,
+        "hold_bytes": config.limits.held_bytes,
+        "jump": config.limits.jump,
+    }

@@ -1,0 +1,95 @@
+"""Reading the logs back: what is ours, what belongs together, whatever stands in the files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from minivoice_ref.receiver.evidence import Line, NoSuchCall, gather, read_lines
+
+
+def line(second: int, log: str = "streams", what: str = "open", **fields: object) -> Line:
+    time = f"2026-05-29T12:{second // 60:02}:{second % 60:02}.000000Z"
+    return {"time": time, "log": log, "what": what, **fields}
+
+
+GOOD = json.dumps(line(1, call_id="c"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD[:-5],
+        "Traceback (most recent call last):",
+        "[]",
+        "7",
+        '{"time": "2026-05-29T12:00:00Z"}',
+        '{"time": "2026-05-29T12:00:00Z", "log": "access", "what": "open"}',
+        '{"time": "2026-05-29T12:00:00Z", "log": "streams", "what": 7}',
+        '{"time": "2026-05-29T12:00:00Z", "log": ["streams"], "what": "open"}',
+        '{"time": "yesterday", "log": "streams", "what": "open"}',
+        '{"time": 7, "log": "streams", "what": "open"}',
+        '{"time": "2026-05-29T12:00:00", "log": "streams", "what": "open"}',
+        '{"time": "2026-05-29T12:00:00Z", "log": "streams", "what": "open", "call_id": 7}',
+        "[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_line_of_ours_is_counted_and_left_out(text: str | bytes) -> None:
+    lines, foreign = read_lines([GOOD, text, "\n"])
+    assert [one["call_id"] for one in lines] == ["c"] and foreign == 1
+
+
+def test_lines_come_in_the_order_of_their_times() -> None:
+    lines, _ = read_lines([json.dumps(line(9)), json.dumps(line(3)), json.dumps(line(5))])
+    assert [one["time"][17:19] for one in lines] == ["03", "05", "09"]
+
+
+def test_ids_tie_lines_together_across_the_logs() -> None:
+    lines = [
+        line(1, "answers", "answered", answer_id="a"),
+        line(2, stream_id="s", answer_id="a"),
+        line(3, what="started", stream_id="s", call_id="c"),
+        line(4, "webhooks", "accepted", call_id="c"),
+        line(4, "webhooks", "accepted", call_id="other"),
+        line(5, what="account", stream_id="s", call_id="c"),
+    ]
+    for name in ("a", "s", "c"):
+        evidence = gather(lines, name)
+        assert evidence.name == "c" and len(evidence.lines) == 5
+    assert len(evidence.of("streams")) == 3 and len(evidence.of("streams", "open", "account")) == 2
+
+
+def test_two_known_groups_are_joined_by_a_line_that_has_an_id_of_each() -> None:
+    lines = [line(1, call_id="c"), line(2, stream_id="s"), line(3, call_id="c", stream_id="s")]
+    assert len(gather(lines).lines) == 3
+
+
+def test_loose_lines_count_for_the_call_of_their_time_only() -> None:
+    lines = [
+        line(1, what="refused"),
+        line(1, what="settings", status=0),
+        line(10, call_id="c1"),
+        line(11, what="refused", status=1),
+        line(30, what="refused", status=2),
+        line(70, what="refused", status=3),
+        line(100, call_id="c2"),
+        line(105, call_id="c3"),
+        line(110, what="refused", status=4),
+    ]
+    statuses = [one["status"] for one in gather(lines, "c1").of("streams", loose=True)]
+    assert statuses == [0, 1, 2]
+    assert len(gather(lines, "c2").of("streams", loose=True)) == 1
+    assert [one["status"] for one in gather(lines).loose] == [0, 4]
+
+
+def test_a_call_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(NoSuchCall) as caught:
+        gather([line(1, call_id="c1"), line(2, call_id="c2")], "c3")
+    assert caught.value.known == ("c1", "c2")
+
+
+def test_logs_without_ids_are_evidence_of_no_call() -> None:
+    evidence = gather([line(1, what="refused")])
+    assert evidence.name is None and evidence.lines == () and len(evidence.loose) == 1
