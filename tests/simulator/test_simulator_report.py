@@ -1,0 +1,218 @@
+"""The report of a call: its JSON to the key, its words, and the verdict in the documented order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from minivoice_ref.protocol.actions import CheckedAnswer, read_answer
+from minivoice_ref.simulator.plan import CallPlan
+from minivoice_ref.simulator.report import (
+    STEPS,
+    ActionResult,
+    CallReport,
+    Moment,
+    Step,
+    StreamReport,
+    Sums,
+    WebhookReport,
+)
+from minivoice_ref.simulator.verdict import judge
+
+GOOD = read_answer(
+    b'{"actions": [{"type": "start_stream",'
+    b' "stream_url": "wss://m.example.com/x", "track": "both"}]}'
+)
+BAD = read_answer(
+    b'{"actions": [{"type": "start_stream",'
+    b' "stream_url": "https://media.example.com/minivoice", "track": "speaker"}]}'
+)
+PLAN = CallPlan(answer_url="https://a.example.com/answer", webhook_url="https://a.example.com/hook")
+STREAM = StreamReport(
+    stream_url="wss://m.example.com/stream/abcdef…",
+    track="both",
+    stream_id="MZ1",
+    sent={"inbound": Sums(250, 40000), "outbound": Sums(250, 40000)},
+    close_code=1000,
+    opened_at=0.125,
+)
+COMPLETED = WebhookReport("call.completed", 1, 204)
+
+
+def steps(
+    *,
+    plan: CallPlan = PLAN,
+    answer: CheckedAnswer | None = GOOD,
+    fault: str | None = None,
+    streams: tuple[StreamReport, ...] = (STREAM,),
+    webhooks: tuple[WebhookReport, ...] = (COMPLETED,),
+) -> dict[str, Step]:
+    judged = judge(plan, answer, fault, streams, webhooks)
+    assert tuple(step.name for step in judged) == STEPS
+    return {step.name: step for step in judged}
+
+
+def failing(judged: dict[str, Step]) -> list[str]:
+    return [name for name, step in judged.items() if not step.ok]
+
+
+def test_the_steps_stand_in_the_documented_debug_order() -> None:
+    assert STEPS == (
+        "answer_valid",
+        "url_is_wss",
+        "receiver_accepted",
+        "media_flowed",
+        "stream_closed",
+        "call_completed",
+    )
+
+
+def test_a_good_call_passes_and_says_what_was_seen() -> None:
+    judged = steps()
+    assert failing(judged) == []
+    assert judged["answer_valid"].detail == "1 action, all valid"
+    assert judged["url_is_wss"].detail == "wss://m.example.com/stream/abcdef…"
+    assert judged["receiver_accepted"].detail == "1 stream open after 0.125 s"
+    assert "inbound 250 frames (5.00 s)" in judged["media_flowed"].detail
+    assert judged["stream_closed"].detail == "stopped, then closed with 1000"
+    assert "acknowledged with 204 after 1 attempt" in judged["call_completed"].detail
+
+
+def test_without_an_answer_every_step_fails_and_the_first_says_why() -> None:
+    judged = steps(answer=None, fault="connect: refused", streams=(), webhooks=())
+    assert failing(judged) == list(STEPS)
+    assert judged["answer_valid"].detail == "connect: refused"
+
+
+def test_both_faults_of_the_documented_bad_answer_are_named() -> None:
+    judged = steps(answer=BAD, streams=(), webhooks=())
+    assert failing(judged) == list(STEPS)
+    assert "2 faults" in judged["answer_valid"].detail
+    assert "actions[0].stream_url" in judged["answer_valid"].detail
+    assert "actions[0].track" in judged["answer_valid"].detail
+    assert "1 fault: actions[0].stream_url" in judged["url_is_wss"].detail
+
+
+def test_an_answer_with_faults_elsewhere_starts_no_stream() -> None:
+    judged = steps(answer=read_answer(b'{"actions": [{"type": "dance"}]}'), streams=(), webhooks=())
+    assert judged["url_is_wss"].detail == "the answer is not valid, so no stream was started"
+
+
+def test_an_answer_that_starts_no_stream_fails_from_there_on() -> None:
+    judged = steps(answer=read_answer(b'{"actions": [{"type": "hold"}]}'), streams=())
+    assert failing(judged) == list(STEPS[1:5])
+    assert "no start_stream" in judged["url_is_wss"].detail
+
+
+def test_a_refused_stream_fails_from_there_on_but_not_the_call() -> None:
+    refused = replace(
+        STREAM,
+        sent={"inbound": Sums(), "outbound": Sums()},
+        close_code=None,
+        opened_at=None,
+        fault="the receiver refused it: 403",
+    )
+    judged = steps(streams=(refused,))
+    assert failing(judged) == ["receiver_accepted", "media_flowed", "stream_closed"]
+    assert judged["receiver_accepted"].detail == "both: the receiver refused it: 403"
+
+
+def test_a_stream_that_broke_before_any_audio_is_silent() -> None:
+    silent = replace(STREAM, sent={"inbound": Sums()}, broke_at=0.2, close_code=1006, fault="broke")
+    assert failing(steps(streams=(silent,))) == ["media_flowed", "stream_closed"]
+
+
+def test_a_break_that_nobody_asked_for_fails_the_stream_and_spares_the_call() -> None:
+    broken = replace(STREAM, close_code=1006, broke_at=2.0, fault="the connection broke")
+    judged = steps(streams=(STREAM, broken))
+    assert failing(judged) == ["stream_closed"]
+    assert judged["stream_closed"].detail == "both: the connection broke"
+
+
+def test_a_break_that_was_asked_for_is_good_and_its_absence_is_not() -> None:
+    asked = replace(PLAN, expect_break=True)
+    broken = replace(STREAM, close_code=1006, broke_at=2.0, fault="the connection broke")
+    judged = steps(plan=asked, streams=(broken,))
+    assert failing(judged) == []
+    assert "broke after 2.000 s, as asked; the call went on" in judged["stream_closed"].detail
+    assert failing(steps(plan=asked)) == ["stream_closed"]
+    assert failing(steps(plan=asked, streams=())) == list(STEPS[1:5])
+
+
+def test_call_completed_must_be_acknowledged() -> None:
+    given_up = WebhookReport("call.completed", 6, 503, "answered 503")
+    assert "answered 503" in steps(webhooks=(given_up,))["call_completed"].detail
+    assert failing(steps(webhooks=(given_up,))) == ["call_completed"]
+    assert failing(steps(webhooks=())) == ["call_completed"]
+
+
+def test_without_a_webhook_url_nobody_is_told_and_the_call_completes() -> None:
+    judged = steps(plan=replace(PLAN, webhook_url=None), webhooks=())
+    assert failing(judged) == []
+    assert "no webhook_url" in judged["call_completed"].detail
+
+
+@pytest.mark.parametrize(
+    ("status", "accepted"), [(200, True), (204, True), (299, True), (302, False), (None, False)]
+)
+def test_any_2xx_accepts_a_webhook(status: int | None, accepted: bool) -> None:
+    assert WebhookReport("call.created", 1, status).accepted is accepted
+
+
+def test_the_json_has_exactly_the_promised_keys() -> None:
+    report = CallReport(
+        call_id="call_1",
+        steps=[Step("answer_valid", True, "1 action")],
+        streams=[STREAM],
+        webhooks=[COMPLETED],
+        actions=[ActionResult(0, "hold", "skipped", "why")],
+        moments=[Moment(0.0, "platform", "began")],
+    )
+    assert json.loads(json.dumps(report.to_json())) == {
+        "verdict": "pass",
+        "call_id": "call_1",
+        "steps": [{"name": "answer_valid", "ok": True, "detail": "1 action"}],
+        "streams": [
+            {
+                "stream_url": "wss://m.example.com/stream/abcdef…",
+                "track": "both",
+                "sent": {
+                    "inbound": {"frames": 250, "samples": 40000},
+                    "outbound": {"frames": 250, "samples": 40000},
+                },
+                "close_code": 1000,
+                "recording": None,
+            }
+        ],
+        "webhooks": [{"event": "call.completed", "attempts": 1, "status": 204}],
+    }
+
+
+def test_what_the_receiver_knows_is_in_the_json_once_it_is_filled_in() -> None:
+    both_ends = replace(STREAM, received={"inbound": Sums(1, 160)}, recording="calls/1.wav")
+    document = both_ends.to_json()
+    assert list(document) == ["stream_url", "track", "sent", "received", "close_code", "recording"]
+    assert document["received"] == {"inbound": {"frames": 1, "samples": 160}}
+    assert document["recording"] == "calls/1.wav"
+
+
+def test_the_report_reads_as_a_verdict_and_its_reasons() -> None:
+    report = CallReport(
+        call_id="call_1",
+        steps=[Step("answer_valid", True, "fine"), Step("url_is_wss", False, "no")],
+    )
+    assert report.verdict == "fail"
+    assert str(report).splitlines() == [
+        "call call_1: FAIL",
+        "  ok    answer_valid  fine",
+        "  FAIL  url_is_wss    no",
+    ]
+    assert str(CallReport(call_id="call_2", steps=[])) == "call call_2: PASS"
+
+
+def test_moments_and_actions_read_as_lines() -> None:
+    assert str(Moment(1.5, "stream", "opened")) == "   1.500  stream    opened"
+    result = ActionResult(2, "transfer", "skipped", "not executed")
+    assert str(result) == "actions[2] transfer: skipped: not executed"
