@@ -1,0 +1,68 @@
+"""python examples/embedded.py CERT KEY [PORT]: the receiver inside a Trio program of your own.
+
+`minivoice-ref cert certs` makes the two files. Then, from another terminal:
+
+    minivoice-ref call --ca certs/ca.pem --answer-url https://localhost:8443/answer \\
+        --webhook-url https://localhost:8443/webhooks
+
+The server is one task of your nursery. It lives as long as you let it: here until the first call
+has ended, which the program learns from the webhook, as a program of yours would.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import trio
+
+from minivoice_ref import (
+    Answer,
+    AnswerRequest,
+    App,
+    CallEvent,
+    Config,
+    MediaStream,
+    serve,
+    start_stream,
+)
+
+
+class Switchboard:
+    """What this program knows: how loud each track was, and when a call is over."""
+
+    def __init__(self) -> None:
+        self.loudest: dict[str, int] = {}
+        self.call_ended = trio.Event()
+
+    async def on_answer(self, request: AnswerRequest) -> Answer:
+        """Stream the caller only: the narrowest track that solves the problem."""
+        return Answer(start_stream(request.stream_url(), track="inbound"))
+
+    async def on_stream(self, stream: MediaStream) -> None:
+        """Look at every frame of 16-bit samples as it comes."""
+        async for frame in stream:
+            peak = max(map(abs, memoryview(frame.pcm).cast("h")), default=0)
+            self.loudest[frame.track] = max(peak, self.loudest.get(frame.track, 0))
+
+    async def on_event(self, event: CallEvent) -> None:
+        """Note the end of the call."""
+        print(event.event, event.call.id, flush=True)
+        if event.ends_call:
+            self.call_ended.set()
+
+
+async def main(cert: Path, key: Path, port: int) -> None:
+    switchboard = Switchboard()
+    app = App(switchboard.on_answer, switchboard.on_stream, switchboard.on_event)
+    config = Config(listen=f"127.0.0.1:{port}", tls_cert=cert, tls_key=key)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve, app, config)
+        print(f"answer_url {server.urls.answer}", flush=True)
+        await switchboard.call_ended.wait()
+        server.stop()
+    print(f"loudest sample of each track: {switchboard.loudest}")
+
+
+if __name__ == "__main__":
+    trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), int((sys.argv[3:] or ["8443"])[0]))

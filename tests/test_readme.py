@@ -1,0 +1,48 @@
+"""The README says what is so: its commands are those of CI, its code runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from minivoice_ref.assumptions import as_rst
+from minivoice_ref.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+
+
+def commands_of_the_readme() -> list[str]:
+    """The one-line commands of the README that do everything from an empty clone on."""
+    return re.findall(r"^    (python3 -m venv .+)$", (ROOT / "README.rst").read_text(), re.M)
+
+
+def test_the_readme_has_two_commands_and_ci_runs_both_as_written() -> None:
+    demo, tests = commands_of_the_readme()
+    assert demo.endswith("minivoice-ref demo") and tests.endswith("python -m pytest")
+    in_ci = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in in_ci if line.startswith("python3 -m venv")] == [tests, demo]
+
+
+def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.rst").read_text()
+    (block,) = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text)
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(block))
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/answer\n", done.stdout)
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.rst").read_text()
+    for command in COMMANDS:
+        assert f"``{command}``" in text
+
+
+def test_the_readme_lists_every_assumption_as_the_code_has_it() -> None:
+    assert as_rst().strip() in (ROOT / "README.rst").read_text()
