@@ -14,6 +14,9 @@ from minivoice_ref.cli import COMMANDS
 ROOT = Path(__file__).parent.parent
 
 
+PYTHON = r"\.\. code-block:: python\n(?:   :name: .*\n)?\n((?:    .*\n|\n)+)"
+
+
 def commands_of_the_readme() -> list[str]:
     """The one-line commands of the README that do everything from an empty clone on."""
     return re.findall(r"^    (python3 -m venv .+)$", (ROOT / "README.rst").read_text(), re.M)
@@ -28,9 +31,8 @@ def test_the_readme_has_two_commands_and_ci_runs_both_as_written() -> None:
 
 def test_the_program_in_the_readme_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.rst").read_text()
-    (block,) = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text)
     program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(block))
+    program.write_text(textwrap.dedent(re.findall(PYTHON, text)[0]))
     done = subprocess.run(
         [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=30
     )
@@ -46,3 +48,23 @@ def test_the_readme_names_every_command() -> None:
 
 def test_the_readme_lists_every_assumption_as_the_code_has_it() -> None:
     assert as_rst().strip() in (ROOT / "README.rst").read_text()
+
+
+def test_the_dialect_in_the_readme_is_told_and_read_back(tmp_path: Path) -> None:
+    """In a process of its own: a dialect registers itself for good."""
+    text = (ROOT / "README.rst").read_text()
+    program = tmp_path / "acme.py"
+    program.write_text(textwrap.dedent(re.findall(PYTHON, text)[1]) + textwrap.dedent("""
+            from minivoice_ref.protocol.media import Media, MediaFormat
+            from minivoice_ref.protocol.session import MediaSession
+
+            encoder = AcmeEncoder()
+            started = Started("acme", MediaFormat(), ("inbound",), call_id="call_1")
+            session = MediaSession(dialect="acme", fallback=MediaFormat())
+            messages = encoder.start(started) + encoder.media("inbound", bytes([255]), 20)
+            events = [event for message in messages for event in session.receive(message)]
+            assert events[0].call_id == "call_1", events
+            assert events[-1] == Media("inbound", bytes([255]), MediaFormat(), 160, 1), events
+            """))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
