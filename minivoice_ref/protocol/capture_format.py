@@ -25,8 +25,8 @@ killed, or its disk failed. Whatever stands before the cut is good.
 
 A reader takes the version that it knows and no other. Within a version fields and types may be
 added: what a reader does not know it passes over. Tokens and secrets are taken out before a line is
-written, in the handshake, in texts and in reasons; audio (base64 under `payload`, and binary
-messages) is never touched.
+written, in the handshake, in texts, in JSON that came as binary, and in reasons; audio (base64
+under `payload`, and every other binary message) is never touched.
 
 Knows no files and no gzip. Read next: `capture_report.py`, which tells what is in one.
 """

@@ -38,6 +38,7 @@ from minivoice_ref.protocol.capture_format import (
     write_handshake,
     write_record,
 )
+from minivoice_ref.protocol.dialects.fields import object_of
 from minivoice_ref.protocol.media import WireMessage
 from minivoice_ref.receiver.disk import Disk
 from minivoice_ref.receiver.endings import Ending
@@ -213,9 +214,13 @@ class Capture:
             self._write(b"".join(map(write_record, map(self._clean, records))))
 
     def _clean(self, record: Record) -> Record:
-        if isinstance(record, Message) and isinstance(record.content, str):
+        if not isinstance(record, Message):
+            return record
+        if isinstance(record.content, str):
             text = hide_secrets(record.content, self._secrets)
             return Message(record.at, record.sender, text)
+        if (json := _as_json_text(record.content)) is not None:
+            return Message(record.at, record.sender, hide_secrets(json, self._secrets).encode())
         return record
 
     def _write(self, lines: bytes) -> None:
@@ -256,3 +261,14 @@ def _settings(config: Config) -> dict[str, object]:
         "hold_bytes": config.limits.held_bytes,
         "jump": config.limits.jump,
     }
+
+
+def _as_json_text(content: bytes) -> str | None:
+    """A binary message that is a JSON object, as some platforms send a start; None for audio."""
+    if not content.startswith(b"{"):
+        return None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if object_of(text) is None else text

@@ -130,7 +130,8 @@ def gather(lines: Sequence[Line], wanted: str | None = None) -> Evidence:
             raise NoSuchCall([group.name for group in groups[-5:]])
         group = groups_wanted[-1]
     elif groups:
-        group = groups[-1]
+        # What `doctor` asked is no call, unless there is nothing else.
+        group = next((g for g in reversed(groups) if not _is_probe(g)), groups[-1])
     else:
         return Evidence(None, (), tuple(loose))
     after = [other.began for other in groups if other.began > group.ended]
@@ -147,6 +148,11 @@ def gather(lines: Sequence[Line], wanted: str | None = None) -> Evidence:
 
 def _ids(line: Line) -> set[tuple[str, str]]:
     return {(name, line[name]) for name in _IDS if line.get(name)}
+
+
+def _is_probe(group: _Group) -> bool:
+    """Whether a group is a webhook of `doctor`, whose call ids begin so, and no call."""
+    return (group.call_id or "").startswith("call_doctor_")
 
 
 def _groups(lines: Iterable[Line]) -> list[_Group]:

@@ -10,6 +10,7 @@ It must not know what any scenario proves. Read next: `scenarios.py`, the catalo
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -83,6 +84,9 @@ class _Run:
         timeouts = plan.call.timeouts
         patient = replace(timeouts, close=max(CLOSE, timeouts.close))
         self._call = replace(plan.call, retries=RETRIES, timeouts=patient)
+        # Two runs without a seed are two runs: an application may remember the ids of the first.
+        given = plan.call.seed
+        self._seed = random.randrange(2**31) if given is None else given
         self._places = trio.CapacityLimiter(plan.jobs)
         self._results: dict[str, Result] = {}
         self._late = Lateness()
@@ -140,7 +144,7 @@ class _Run:
 
     async def _try(self, trial: Trial, name: str, number: int) -> Evidence:
         # Calls with one seed would have streams of one id, which no platform has at once.
-        seed = (self._call.seed or 0) * 1000 + 2 * number
+        seed = self._seed * 1000 + 2 * number
         plan, began = trial.plan(self._call, name, seed), trio.current_time()
         if trial.ask:
             return await self._ask(plan, began)

@@ -48,7 +48,7 @@ def judge(
     completed = _call_completed(plan, webhooks, failure)
     answers = (
         _answer_valid(answer, answer_fault),
-        _url_is_wss(answer, streams),
+        _url_is_wss(answer, streams, failure),
         accepted,
         flowed,
         _unless_found(closed, findings, "stream"),
@@ -108,7 +108,9 @@ def _answer_valid(answer: CheckedAnswer | None, fault: str | None) -> _Finding:
     return True, _count(len(answer.actions), "action") + ", all valid"
 
 
-def _url_is_wss(answer: CheckedAnswer | None, streams: Sequence[StreamReport]) -> _Finding:
+def _url_is_wss(
+    answer: CheckedAnswer | None, streams: Sequence[StreamReport], failure: str | None
+) -> _Finding:
     if answer is None:
         return False, "there was no answer to look at"
     faulty = [problem for problem in answer.problems if problem.path.endswith(".stream_url")]
@@ -116,6 +118,8 @@ def _url_is_wss(answer: CheckedAnswer | None, streams: Sequence[StreamReport]) -
         return False, _listed(faulty)
     if not answer.valid:
         return False, "the answer is not valid, so no stream was started"
+    if not streams and failure is not None:
+        return False, f"no stream was started before the call failed: {failure}"
     if not streams:
         return False, "the answer started no stream: it has no start_stream that was run"
     return True, ", ".join(stream.stream_url for stream in streams)

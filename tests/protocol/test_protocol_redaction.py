@@ -15,6 +15,7 @@ from minivoice_ref.protocol.redaction import (
     redact_headers,
     redact_path,
     redact_subprotocols,
+    redact_text,
     redact_url,
 )
 from minivoice_ref.protocol.signing import mint_token
@@ -237,3 +238,14 @@ def test_every_excerpt_is_printable_and_bounded(message: str | bytes, limit: int
 def test_no_surroundings_bring_a_token_to_light(before: str, after: str) -> None:
     for redact in (redact_path, redact_url, lambda text: excerpt(text, 10**4)):
         assert TOKEN not in redact(f"{before}/stream/{TOKEN}{after}")
+
+
+def test_a_key_of_the_telephone_is_no_secret() -> None:
+    text = '{"gather": {"finish_on_key": "#", "api_key": "abc"}}'
+    assert redact_text(text) == '{"gather": {"finish_on_key": "#", "api_key": "[redacted]"}}'
+
+
+def test_a_secret_in_json_that_came_as_binary_is_hidden_too() -> None:
+    message = b'{"customParameters": {"token": "t0p-secret"}}'
+    assert excerpt(message, 200) == '{"customParameters": {"token": "[redacted]"}}'
+    assert excerpt(b"{\xff\x7f", 200) == "7bff7f"

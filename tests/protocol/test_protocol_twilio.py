@@ -533,3 +533,14 @@ def test_text_and_emptiness_on_a_stream_of_bare_audio_are_not_understood() -> No
     dialect = RawDialect(DialectSettings())
     assert dialect.decode("hi") == [Unknown("hi", "text on a stream of bare audio")]
     assert dialect.decode(b"") == [Unknown(b"", "an empty message")]
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "position"), [("20.4", 160), ("20.0", 160), (20.4, 160), ("", None)]
+)
+def test_a_timestamp_in_decimal_text_or_an_empty_one_costs_no_audio(
+    timestamp: object, position: int | None
+) -> None:
+    format = MediaFormat()
+    event = only(reader(format).decode(media(timestamp=timestamp)))
+    assert event == Media("inbound", b"\xff", format, position, 3, 1)

@@ -295,3 +295,18 @@ async def test_a_replay_at_full_speed_yields_the_same_wav_and_account_bit_for_bi
     assert contents[0] == contents[1] and len(contents[0]) == report.sent
     ends = [(two[-1].how, two[-1].code) for two in again if isinstance(two[-1], Ended)]
     assert ends[0] == ends[1]
+
+
+async def test_a_secret_in_json_that_came_as_binary_is_kept_out_and_audio_is_not_touched(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    capture = small(tmp_path, secrets=("known-secret",))
+    audio = [b"{" + bytes(range(128, 160)), b"{not json}", b"\x00" * 320]
+    capture.add([b'{"customParameters": {"token": "t0p", "note": "known-secret"}}', *audio])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(capture.run, note)
+        capture.finish(endings.STOPPED)
+    start, *rest = [one for one in read(capture.path)[1] if isinstance(one, Message)]
+    assert isinstance(start.content, bytes) and json.loads(start.content)
+    assert b"t0p" not in start.content and b"known-secret" not in start.content
+    assert [one.content for one in rest] == audio

@@ -93,3 +93,13 @@ def test_a_call_that_is_not_there_is_told_with_those_that_are() -> None:
 def test_logs_without_ids_are_evidence_of_no_call() -> None:
     evidence = gather([line(1, what="refused")])
     assert evidence.name is None and evidence.lines == () and len(evidence.loose) == 1
+
+
+def test_the_last_call_is_none_of_the_probes_of_doctor() -> None:
+    lines = [
+        line(1, "webhooks", "accepted", call_id="call_1"),
+        line(9, "webhooks", "accepted", call_id="call_doctor_20260529_signed"),
+    ]
+    assert gather(lines).name == "call_1"
+    assert gather(lines, "call_doctor_20260529_signed").name == "call_doctor_20260529_signed"
+    assert gather(lines[1:]).name == "call_doctor_20260529_signed"

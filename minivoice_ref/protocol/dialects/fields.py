@@ -127,11 +127,14 @@ def text(fields: Mapping[str, object], name: str) -> str | None:
 def number(fields: Mapping[str, object], name: str) -> int | None:
     """The whole number *name*, written as a number or as text; None where it is missing."""
     value = fields.get(name)
-    if value is None:
+    if value is None or value == "":
         return None
     try:
         # A fraction of a millisecond is a fraction of nothing that we count: round it.
-        result = round(value) if type(value) is float else int(value)  # type: ignore[call-overload]
+        if type(value) is float or (type(value) is str and "." in value):
+            result = round(float(value))
+        else:
+            result = int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         raise Misread(f"{name} is {shown(value)}, not a number") from None
     if not -_LARGEST <= result <= _LARGEST:
