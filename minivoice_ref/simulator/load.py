@@ -182,6 +182,8 @@ class Load:
             if self._places.value == 0:
                 self.report.held_up += 1
             await self._places.acquire()
+            if self.report.ended_early:  # meanwhile, and nobody would hang up a call begun now
+                return
             self.report.arrivals.add(trio.current_time() - due)
             self._begin(nursery, number)
             due += 1 / plan.rate if plan.steady else self._random.expovariate(plan.rate)

@@ -231,6 +231,23 @@ async def test_a_load_that_is_hung_up_ends_its_calls_properly(autojump_clock: Cl
     assert "ended early (10 were planned)" in str(report)
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_no_call_begins_in_the_instant_in_which_the_load_is_hung_up(
+    turns: int, autojump_clock: Clock
+) -> None:
+    """Whatever the arrival of the first call is waiting for by then: it would not be hung up."""
+    async with open_lab() as lab:
+        load = Load(planned(call=replace(CALL, speak=60.0)), lab.network.connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            load.hang_up()
+            ended = trio.current_time()
+        assert trio.current_time() - ended < 5.0
+    assert load.report.failed == 0 and load.report.asked <= 1
+
+
 async def test_calls_that_still_rang_count_as_interrupted(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
 
