@@ -55,7 +55,7 @@ async def test_calls_begin_by_chance_at_the_rate_asked_for_and_the_seed_repeats_
     for _ in range(2):
         async with open_lab() as lab:
             zero = trio.current_time()
-            await run(lab, calls=200, rate=20.0, call=replace(CALL, speak=0.1))
+            await run(lab, calls=100, rate=20.0, call=replace(CALL, speak=0.1))
         times.append([at - zero for at in began(lab)])
     first = sorted(times[0])
     assert first == pytest.approx(sorted(times[1]))
