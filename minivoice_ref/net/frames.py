@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from minivoice_ref.protocol.media import WireMessage
 
-__all__ = ["whole_frames"]
+__all__ = ["lay_mask", "whole_frames"]
 
 _TEXT, _BINARY = 0x81, 0x82  # with FIN: the message ends with this frame
 _MASKED = 0x80
@@ -35,7 +35,7 @@ def whole_frames(messages: Sequence[WireMessage], *, masked: bool) -> bytes:
         if masked:
             key = keys[4 * place : 4 * place + 4]
             parts.append(key)
-            payload = _xor(payload, key)
+            payload = lay_mask(payload, key)
         parts.append(payload)
     return b"".join(parts)
 
@@ -48,8 +48,11 @@ def _head(opcode: int, size: int, mask: int) -> bytes:
     return bytes((opcode, mask | 127)) + size.to_bytes(8)
 
 
-def _xor(payload: bytes, key: bytes) -> bytes:
-    """*payload* masked, as one large number: a loop over its bytes would be 100 times slower."""
+def lay_mask(payload: bytes, key: bytes) -> bytes:
+    """Lay the mask *key* over *payload*, or take it off (RFC 6455 section 5.3).
+
+    As one large number: a loop over its bytes would be 100 times slower.
+    """
     size = len(payload)
     repeated = (key * (size // 4 + 1))[:size]
     return (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(size)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 
 import trio
 
+from minivoice_ref.net.frames import lay_mask
+
 __all__ = ["FrameStream", "MuteStream", "SlowStream", "fragments", "frame", "pings"]
 
 _CONTINUATION, _PING = 0, 9
@@ -166,7 +168,7 @@ def frame(first: int, payload: bytes) -> bytes:
     else:
         head = bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
     mask = os.urandom(4)
-    return head + mask + _masked(payload, mask)
+    return head + mask + lay_mask(payload, mask)
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -180,12 +182,5 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
             size = int.from_bytes(data[place : place + extended], "big")
         mask = data[place + extended : place + extended + 4]
         place += extended + 4
-        yield first, _masked(data[place : place + size], mask)
+        yield first, lay_mask(data[place : place + size], mask)
         place += size
-
-
-def _masked(payload: bytes, mask: bytes) -> bytes:
-    """*payload* with *mask* laid over it, or taken off."""
-    size = len(payload)
-    over = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(over, "big")).to_bytes(size, "big")
