@@ -11,21 +11,18 @@ machine and the versions, since figures from other machines are other figures.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import trio
 
-from benchmarks.machine import describe_machine
-from minivoice_ref.certificates import Certificates, make_certificates
+from benchmarks.measure import Bench, open_bench
+from benchmarks.table import listed, new_parser, write_results
+from minivoice_ref.certificates import Certificates
 from minivoice_ref.config import Timeouts
 from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.tls import client_context
@@ -33,7 +30,6 @@ from minivoice_ref.simulator.call import CallPlan
 from minivoice_ref.simulator.load import Load, LoadPlan
 from minivoice_ref.simulator.load_report import LoadReport
 
-_RESULTS = Path(__file__).parent / "results"
 _RAMP = 5.0
 """Seconds in which all streams begin, each at another moment of the 20 ms."""
 
@@ -43,61 +39,44 @@ _WANTED = 10.0
 
 def main() -> int:
     """Measure each number of streams, several times, and tell."""
-    arguments = _parser().parse_args()
+    how = _arguments()
     runs = []
     print(_HEAD)
-    with tempfile.TemporaryDirectory() as folder:
-        files = make_certificates(Path(folder))
-        for streams in arguments.streams:
-            for _ in range(arguments.repeat):
-                with _sink(files) as port:
-                    runs.append(_measure(streams, arguments.seconds, port, files))
+    with open_bench() as bench:
+        for streams in how.streams:
+            for _ in range(how.repeat):
+                with _sink(bench) as port:
+                    runs.append(_measure(streams, how.seconds, port, bench.certificates))
                 print(_row(runs[-1]), flush=True)
-    paced = [streams for streams in arguments.streams if _is_paced(runs, streams)]
+    paced = [streams for streams in how.streams if _is_paced(runs, streams)]
     most = max(paced, default=0)
     print(f"\none core paces {most} streams with p99 lateness under {_WANTED:g} ms")
-    document = {"machine": describe_machine(), "most_streams_paced": most, "runs": runs}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    write_results(how.output, how, most_streams_paced=most, runs=runs)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.pacing", description=__doc__, formatter_class=form
-    )
+def _arguments() -> argparse.Namespace:
+    parser = new_parser("pacing", __doc__, seconds=20, repeat=3)
     parser.add_argument(
         "--streams",
-        type=lambda text: [int(number) for number in text.split(",")],
+        type=listed(int),
         default=[50, 100, 150, 200],
         metavar="N,N,…",
         help="how many streams at once (default 50,100,150,200)",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="how long each stream lasts (default 20)"
-    )
-    parser.add_argument(
-        "--repeat", type=int, default=3, help="how often each number is measured (default 3)"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=_RESULTS / "pacing.json", metavar="FILE", help="the JSON"
-    )
-    return parser
+    return parser.parse_args()
 
 
 @contextmanager
-def _sink(files: Certificates) -> Iterator[int]:
-    """A receiver on the last core; this process then has the first. Yields its port."""
-    cores = sorted(os.sched_getaffinity(0))
+def _sink(bench: Bench) -> Iterator[int]:
+    """A receiver on a core of its own. Yields its port."""
+    files = bench.certificates
     command = [sys.executable, "-m", "benchmarks.sink", str(files.cert), str(files.key)]
-    process = subprocess.Popen([*command, str(cores[-1])], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, str(bench.core)], stdout=subprocess.PIPE, text=True)
     try:
-        os.sched_setaffinity(0, {cores[0]})
         assert process.stdout is not None
         yield int(process.stdout.readline())
     finally:
-        os.sched_setaffinity(0, cores)
         process.kill()
         process.communicate()
 

@@ -16,7 +16,8 @@ The package reads in this order, each module naming the next:
    wall stands. Knows nothing of calls.
 3. `receiver/`, the customer's side: app, calls, stream, recording, inbox, journal, routes, server.
 4. `simulator/`, MiniVoice's side: call, flow, speech, sender, delivery, report.
-5. `commands/` and `cli.py`, the command line.
+5. `console/`, the live page in a browser: it watches a receiver that does not know it.
+6. `commands/` and `cli.py`, the command line.
 """
 
 from minivoice_ref._version import __version__

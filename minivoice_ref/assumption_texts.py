@@ -12,7 +12,7 @@ dialect [Config.dialect]
   messages have the shape of one of the known dialects, told by its start
   why: no wire format is documented; related platforms use these
 fallback_format [Config.fallback_format]
-  audio that names no format has this one
+  audio has this format, or what of it is not named: its encoding, its rate
   why: the binary relatives send L16 at 8 kHz when they say nothing
 l16_byte_order [Config.l16]
   audio that is only called L16 has the byte order that its dialect is known for
@@ -59,6 +59,9 @@ silence [Timeouts.silence]
 pings_answered [Timeouts.pong]
   pings are answered within this time
   why: RFC 6455 section 5.5.2 demands it, MiniVoice does not mention keepalive
+message_rate [Limits.message_rate]
+  a stream does not go on sending more messages a second
+  why: 20 ms of both tracks are a hundred, 5 ms are four hundred; a bound is needed
 longest_stream [Timeouts.longest_stream]
   no stream is longer
   why: what has no end leaks
@@ -87,6 +90,12 @@ url_path_kept [Config.require_token]
 token_lifetime [Config.token_lifetime]
   the platform connects no later than this after the answer
   why: not documented; an answer is executed at once
+streams_per_token [Limits.streams_per_token]
+  the platform opens no more sockets at once for one start_stream
+  why: one socket or one for each track is not documented
+reconnect [Config.token_lifetime]
+  a stream that broke may be opened again with its token, until that expires
+  why: reconnects are not documented, in either direction
 # webhooks
 webhook_method [Config.webhook_method]
   webhooks are delivered with this method
@@ -104,14 +113,16 @@ webhook_size [Limits.request_body]
   no webhook is larger
   why: variables are documented up to 4096 characters each, their number is not
 secret_rotation [Config.webhook_secret]
-  there is one webhook_secret at a time
+  while the secret is being changed, deliveries are signed with the old or the new one
+    (webhook_secret_previous)
   why: how a secret is changed is not documented
 # calls
 call_id_form
   a call's id is any printable text that a token can carry
   why: ids are documented by example only
 linger [Timeouts.linger]
-  a stream is closed by the platform within this time after its call's end, else by us
+  a stream is closed by the platform within this time after its call's end and its last message,
+    else by us
   why: who closes first is not documented
 one_call_one_id
   the id in a stream's start is the call's in webhooks; where they differ, our token's counts
@@ -157,4 +168,63 @@ signed_anew
 speaking_rate [CallPlan.speech_programs]
   words that no program can say take as long as at 150 words a minute
   why: the platform's voice is not documented
+answer_asked_once
+  the answer_url is asked once a call; an answer that cannot be had or has a fault fails the call
+  why: neither retries nor what a bad reply does is documented
+redirect_request
+  a redirect asks in the form in which the answer_url is asked, by its own method
+  why: only the method is documented
+statuses
+  a call's status is dialing, in_progress, completed or failed
+  why: the first three are seen in examples, the last goes with call.failed
+made_up_fields
+  provider_call_id, route_mode and routing_target of call.created have made-up values
+  why: only their names are documented
+failure_data
+  call.failed says why in data.reason
+  why: its data is not documented
+recording_data
+  the events of a recording name it in data.recording_id; the last also has data.duration_seconds
+  why: their data is not documented
+recording_good [CallPlan.recording_fails]
+  a recording completes at once when it is stopped, and fails only on demand
+  why: what makes one fail is not documented
+playback_good [CallPlan.say_fails]
+  the playback of a say fails only on demand
+  why: what makes one fail is not documented
+gather_enough
+  num_digits keys are enough for a gather; without it max_digits; without both 1, or min_digits if
+    that is more
+  why: which of the three counts ends a gather is not documented
+gathered_counts
+  call.gathered tells counts that were not given too: min_digits is 1, max_digits what is enough
+  why: only the names of its data are documented
+nothing_to_do
+  hold twice, unmute of what is not muted, start_recording twice, stop_recording without one:
+    accepted, and nothing happens
+  why: only resume is documented to fail
+end_on_exit
+  end_on_exit of conference changes nothing: the call ends with its caller in any case
+  why: what becomes of the others in the room is not the call's
+one_socket
+  a stream of both tracks is one WebSocket
+  why: one socket or two is not documented
+no_reconnect
+  a stream that has failed is not opened again
+  why: only that it fails is documented
+stop_matches
+  stop_stream compares URL and track as text: track inbound does not stop a stream of both
+  why: that it matches by URL and by track is documented, and no more
+stopped_first
+  streams that are open when the caller hangs up are stopped before call.completed is sent
+  why: which comes first is not documented
+sent_keys
+  the keys of send_digits are heard on the outbound track and told to no stream
+  why: related platforms tell those of the inbound track alone
+webhook_order [CallPlan.reorder_webhooks]
+  an event is first tried after the one before it was
+  why: no delivery order is promised
+signed_in_seconds
+  the timestamp of a signed webhook is in Unix seconds
+  why: its unit is not documented
 """

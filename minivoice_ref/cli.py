@@ -30,6 +30,7 @@ from minivoice_ref.commands import (
     serve,
     show,
 )
+from minivoice_ref.commands.common import INTERRUPTED
 from minivoice_ref.protocol.errors import MiniVoiceError
 
 __all__ = ["main"]
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"minivoice-ref {arguments.command}: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; the interpreter must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -75,6 +75,7 @@ def _read_secret(name: str, path: Path) -> str:
 def _read(cls: type, document: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values of *document* as the settings of *cls* have their types; groups stay dicts."""
     hints = get_type_hints(cls)
+    secrets = {f.name for f in dataclasses.fields(cls) if f.metadata.get("secret")}
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, value in document.items():
@@ -93,7 +94,7 @@ def _read(cls: type, document: Mapping[str, Any], where: str) -> dict[str, Any]:
         except ConfigError as exc:
             problems.extend(exc.problems)
         except ValueError as exc:
-            shown = "the value" if "secret" in name or "key" in name else repr(value)
+            shown = "the value" if name in secrets else repr(value)
             problems.append(Problem(f"{where}{name}", f"{shown} cannot be used", f"give {exc}"))
     if problems:
         raise ConfigError(problems)
@@ -108,6 +109,8 @@ def _convert(value: Any, hint: Any) -> Any:
         if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
             return value.lower() in _TRUE
         raise ValueError("true or false")
+    if hint == (float | None):
+        hint = float
     if hint in (int, float):
         try:
             if isinstance(value, bool) or (hint is int and isinstance(value, float)):

@@ -123,7 +123,7 @@ def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean listen"):
         Config.from_env({"MINIVOICE_LISTNE": "x"})
-    with pytest.raises(ConfigError, match="limits.zzz: is not a setting; known: request_head"):
+    with pytest.raises(ConfigError, match="limits.zzz: is not a setting; known: connections"):
         Config.from_env({"MINIVOICE_LIMITS_ZZZ": "1"})
 
 
@@ -198,3 +198,33 @@ def test_a_choice_that_there_is_not_is_refused(name: str, value: str) -> None:
 def test_what_is_assumed_can_be_chosen(name: str, value: str) -> None:
     chosen: dict[str, Any] = {name: value}
     assert getattr(Config.load(plain=True, **chosen), name) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({"plain": True}, True),
+        ({"tls_cert": "c", "tls_key": "k"}, False),
+        ({"tls_cert": "c", "tls_key": "k", "public_url": "https://media.example.com"}, True),
+        ({"plain": True, "console_listen": "127.0.0.1:9000"}, False),
+        ({"plain": True, "console_listen": "localhost:9000"}, False),
+        ({"plain": True, "console_listen": "[::1]:9000"}, False),
+        ({"plain": True, "console_listen": "0.0.0.0:9000"}, True),
+        ({"plain": True, "console_token": "long enough"}, False),
+    ],
+)
+def test_an_open_console_is_one_that_only_this_machine_can_reach(
+    changes: dict[str, object], needed: bool
+) -> None:
+    if not needed:
+        assert Config(console=True, **changes).console  # type: ignore[arg-type]
+        return
+    with pytest.raises(ConfigError) as caught:
+        Config(console=True, **changes)  # type: ignore[arg-type]
+    assert [problem.path for problem in caught.value.problems] == ["console_token"]
+
+
+def test_a_console_door_that_is_no_address_is_one_problem() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(plain=True, console=True, console_listen="nowhere")
+    assert [problem.path for problem in caught.value.problems] == ["console_listen"]

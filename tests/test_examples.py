@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from minivoice_ref.certificates import make_certificates
 from minivoice_ref.cli import main
@@ -15,14 +19,40 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def test_the_embedded_receiver_hears_the_caller_and_ends_with_the_call(tmp_path: Path) -> None:
     files = make_certificates(tmp_path / "certs")
     command = [sys.executable, str(EXAMPLES / "embedded.py"), str(files.cert), str(files.key), "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path) as process:
         assert process.stdout is not None
         answer_url = process.stdout.readline().split()[1]
         webhooks = answer_url.replace("/answer", "/webhooks")
         call = ["call", "--ca", str(files.ca), "--answer-url", answer_url]
         assert main([*call, "--webhook-url", webhooks, "--speak", "5"]) == 0
-        printed, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "call.completed" in printed
+        printed, logged = process.communicate(timeout=20)
+    assert process.returncode == 0, logged
+    assert re.search(r"switchboard: calls: \{'call_\S+': 'call.answered'\}, loudest", logged)
+    assert re.search(r"switchboard: call_\S+: call.completed", logged)
+    assert re.search(r"minivoice_ref\.streams: open ", logged)
     loudest = int(printed.rpartition("'inbound': ")[2].rstrip("}\n"))
     assert loudest > 4000
+
+
+def test_the_conformant_application_leaves_no_scenario_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that no other answer of ours makes applicable; all of them are tried in tests/whole."""
+    monkeypatch.setenv("MINIVOICE_WEBHOOK_SECRET", "the-secret-of-this-test")
+    files = make_certificates(tmp_path / "certs")
+    command = [sys.executable, str(EXAMPLES / "conformant.py"), str(files.cert), str(files.key)]
+    with subprocess.Popen(
+        [*command, "0"], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ
+    ) as process:
+        assert process.stdout is not None
+        answer_url = process.stdout.readline().split()[1]
+        webhooks = answer_url.replace("/answer", "/webhooks")
+        suite = f"conformance --ca {files.ca} --answer-url {answer_url} --webhook-url {webhooks}"
+        suite += " --speak 1.2"
+        names = ("track-inbound", "track-outbound", "form-keyed", "redirect-then-stop")
+        only = [f"--only={name}" for name in (*names, "stop-keeps-call", "unsigned-webhooks")]
+        code = main([*suite.split(), *only])
+        process.terminate()
+    assert process.returncode == 0
+    assert code == 0 and "PASS: 6 passed, 0 failed, 0 not applicable" in capsys.readouterr().out

@@ -30,6 +30,7 @@ ALLOWED = {
     "net": {"protocol", "config"},
     "receiver": {"protocol", "net", "config"},
     "simulator": {"protocol", "net", "config"},
+    "console": {"protocol", "net", "receiver", "config"},
     "config": {"protocol"},
     "testing": {"protocol", "net", "config"},
 }
@@ -57,7 +58,7 @@ def room(module: str) -> str:
     """`minivoice_ref.net.http` -> `net`; what belongs to the configuration is one room."""
     parts = module.split(".")
     name = parts[1] if len(parts) > 1 else ""
-    return {"config_sources": "config", "_version": "config"}.get(name, name)
+    return "config" if name.startswith("config_") or name == "_version" else name
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

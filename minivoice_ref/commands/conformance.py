@@ -3,7 +3,7 @@
   minivoice-ref conformance --ca certs/ca.pem \\
       --answer-url https://localhost:8443/answer --webhook-url https://localhost:8443/webhooks
 
-Places some thirty short calls: good ones, and one with each fault of `call --fault list`. The table
+Places some forty short calls: good ones, and one with each fault of `call --fault list`. The table
 says of each scenario what must hold, what was seen, and where the fact is documented; what rests on
 an assumption of ours says so. A tick passed, a cross failed, a dash did not apply, with the reason:
 it is no pass. What an application's own answer would have to ask for (redirect, stop_stream, a
@@ -14,26 +14,23 @@ is set there."""
 from __future__ import annotations
 
 import argparse
-import difflib
 import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from minivoice_ref.commands.assumptions import add_assumptions
+from minivoice_ref.commands.application import add_application, add_call, call_plan
 from minivoice_ref.commands.common import (
     UsageError,
     add_ca,
     add_json,
+    did_you_mean,
     print_json,
     run_trio,
-    seconds,
     trust,
-    webhook_secret,
 )
 from minivoice_ref.net.connect import TcpConnector
-from minivoice_ref.simulator.call import CallPlan
 from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
 from minivoice_ref.simulator.conformance_report import Result
 from minivoice_ref.simulator.scenarios import SCENARIOS
@@ -62,23 +59,13 @@ class _ListAction(argparse.Action):
 def _scenario(name: str) -> str:
     """The type of `--only`."""
     if name not in SCENARIOS:
-        near = difflib.get_close_matches(name, SCENARIOS, n=1, cutoff=0.0)
-        raise argparse.ArgumentTypeError(
-            f"{name!r} is not a scenario; did you mean {near[0]}? (`--list` shows all)"
-        )
+        near = did_you_mean(name, SCENARIOS)
+        raise argparse.ArgumentTypeError(f"{name!r} is not a scenario{near} (`--list` shows all)")
     return name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--answer-url", required=True, metavar="URL", help="whom to ask")
-    parser.add_argument("--webhook-url", metavar="URL", help="whom to tell")
-    parser.add_argument(
-        "--answer-method",
-        choices=["POST", "GET"],
-        default="POST",
-        help="how the calls ask (an assumption)",
-    )
     parser.add_argument(
         "--only",
         type=_scenario,
@@ -88,27 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", nargs=0, action=_ListAction, help="print all scenarios")
     parser.add_argument(
-        "--speak",
-        type=seconds,
-        default=1.5,
-        metavar="SECONDS",
-        help="how long the parties of each call speak (default 1.5)",
-    )
-    parser.add_argument(
         "--jobs",
         type=int,
         default=4,
         metavar="N",
         help="most scenarios that are tried at once (default 4)",
     )
-    parser.add_argument(
-        "--digits", default="", metavar="KEYS", help="the keys that the callers press when asked to"
-    )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit's XML as well")
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="chance, the same for the same number"
     )
-    add_assumptions(parser)
+    add_application(parser)
+    add_call(parser, speak=1.5)
     add_ca(parser)
     add_json(parser)
 
@@ -117,17 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Try the scenarios, show on standard error how it goes, and print the table."""
     names = arguments.only or SCENARIOS
     plan = ConformancePlan(
-        call=CallPlan(
-            answer_url=arguments.answer_url,
-            answer_method=arguments.answer_method,
-            webhook_url=arguments.webhook_url,
-            webhook_secret=webhook_secret(),
-            speak=arguments.speak,
-            digits=arguments.digits,
-            speech_programs=(),  # a program for each `say` would take the time of the streams
-            assumptions=arguments.assume,
-            seed=arguments.seed,
-        ),
+        # A program for each `say` would take the time of the streams.
+        call=call_plan(arguments, speech_programs=()),
         scenarios=[scenario for name, scenario in SCENARIOS.items() if name in names],
         jobs=arguments.jobs,
     )

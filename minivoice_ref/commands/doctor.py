@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 
+from minivoice_ref.commands.application import add_application, timeouts
 from minivoice_ref.commands.common import (
     add_ca,
     add_json,
@@ -30,14 +31,7 @@ SUMMARY = "is a deployed application ready? ticks, crosses, and what mends them"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--answer-url", required=True, metavar="URL", help="whom to ask")
-    parser.add_argument("--webhook-url", metavar="URL", help="whom to tell")
-    parser.add_argument(
-        "--answer-method",
-        choices=["POST", "GET"],
-        default="POST",
-        help="how to ask (an assumption)",
-    )
+    add_application(parser)
     parser.add_argument(
         "--fast",
         type=seconds,
@@ -58,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         webhook_secret=webhook_secret(),
         ca=arguments.ca,
         fast_answer=arguments.fast,
+        timeouts=timeouts(arguments),
     )
     examination = run_trio(examine, plan)
     if arguments.json:

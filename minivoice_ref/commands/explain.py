@@ -22,6 +22,7 @@ from minivoice_ref.config import Config
 from minivoice_ref.receiver.evidence import NoSuchCall, gather, read_lines
 from minivoice_ref.receiver.explain import CLOCK_TOLERANCE, explain
 from minivoice_ref.receiver.journal import LOGS
+from minivoice_ref.receiver.log_files import last_lines
 
 SUMMARY = "what became of a call, and where it went wrong, from the three logs"
 
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the logs and print what they say of the call."""
-    folder = arguments.data or Config.load(environ=os.environ, plain=True).data
+    folder = arguments.data or _usual_folder()
     lines, foreign = read_lines(_texts(folder))
     if not lines:
         raise UsageError(f"{folder} has no line of a log; name the receiver's folder with --data")
@@ -63,15 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if explanation.verdict == "fail" else 0
 
 
+def _usual_folder() -> Path:
+    """The data folder that the environment names to a receiver, or its default."""
+    given = {name: os.environ[name] for name in ("MINIVOICE_DATA",) if name in os.environ}
+    return Config.load(environ=given, plain=True).data
+
+
 def _texts(folder: Path) -> Iterator[bytes]:
     """The lines of the three logs, those of each from its last 32 MiB; a log may be missing."""
     for log in LOGS:
-        path = folder / f"{log}.jsonl"
         try:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - _MOST_BYTES))
-                yield from file
-        except FileNotFoundError:
-            continue
+            yield from last_lines(folder, log, _MOST_BYTES)
         except OSError as exc:
-            raise UsageError(f"{path} cannot be read: {exc.strerror}") from None
+            raise UsageError(f"{exc.filename} cannot be read: {exc.strerror}") from None

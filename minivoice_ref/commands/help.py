@@ -3,13 +3,15 @@
   minivoice-ref help
   minivoice-ref help MV-204
 
-The hundreds follow the documented debug order: 1 the answer, 2 the stream's URL and its token, 3
-accepting the connection, 4 the media, 5 the end of the stream, 6 webhooks and the call's result, 7
-ourselves and our disk."""
+A code may be written as you like: MV-204, mv204, 204. The hundreds follow the documented debug
+order: 1 the answer, 2 the stream's URL and its token, 3 accepting the connection, 4 the media, 5
+the end of the stream, 6 webhooks and the call's result, 7 ourselves and our disk; 8 what `doctor`
+finds at the hosts, before any call."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 
 from minivoice_ref.commands.common import UsageError, add_json, print_json
@@ -20,25 +22,25 @@ SUMMARY = "what an error code means, why it happens, what to do about it"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("code", nargs="?", metavar="CODE", help="MV-204, or 204; left out: all")
+    parser.add_argument("code", nargs="*", metavar="CODE", help="MV-204, or 204; left out: all")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one entry of the catalogue, or the list of all."""
-    entries = list(CATALOGUE.values()) if arguments.code is None else [_find(arguments.code)]
-    if arguments.json:
-        documents = [entry.to_json() for entry in entries]
-        print_json({"errors": documents} if arguments.code is None else documents[0])
-    elif arguments.code is None:
-        _print_list(entries)
+    if arguments.code:
+        entry = _find(" ".join(arguments.code))  # `help MV 204` comes as two words
+        print_json(entry.to_json()) if arguments.json else _print_entry(entry)
+    elif arguments.json:
+        print_json({"errors": [entry.to_json() for entry in CATALOGUE.values()]})
     else:
-        _print_entry(entries[0])
+        _print_list(list(CATALOGUE.values()))
     return 0
 
 
 def _find(code: str) -> Entry:
-    entry = CATALOGUE.get(f"MV-{code.upper().removeprefix('MV-')}")
+    written = re.fullmatch(r"\s*(?:MV[-_\s]*)?([0-9]+)\s*", code, re.IGNORECASE | re.ASCII)
+    entry = CATALOGUE.get(f"MV-{written[1]}") if written else None
     if entry is None:
         raise UsageError(f"{code} is no code of ours; `minivoice-ref help` lists them")
     return entry

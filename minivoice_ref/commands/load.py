@@ -5,9 +5,11 @@
 
 Calls arrive by chance, --rate a second on average, whether or not earlier ones are over. Prints how
 many got how far, how long each step took, how late frames left, each failure by its first cause,
-and whether the simulator itself kept time: where it did not, the figures speak of this machine and
-not of the application. Ctrl-C ends the calls properly and prints what was measured until then; the
-second one ends at once. Where the application checks signatures, set MINIVOICE_WEBHOOK_SECRET (or
+each webhook that was given up, and whether the simulator itself kept time: where it did not, the
+figures speak of this machine and not of the application. A receiver that lags answers a Close when
+it has read all that was sent before it, hence the row "stream closing"; --close-within is how long
+that may take. Ctrl-C ends the calls properly and prints what was measured until then; the second
+one ends at once. Where the application checks signatures, set MINIVOICE_WEBHOOK_SECRET (or
 MINIVOICE_WEBHOOK_SECRET_FILE) as it is set there."""
 
 from __future__ import annotations
@@ -23,87 +25,74 @@ from functools import partial
 
 import trio
 
-from minivoice_ref.commands.assumptions import add_assumptions
-from minivoice_ref.commands.common import (
-    add_ca,
-    add_json,
-    print_json,
-    run_trio,
-    seconds,
-    trust,
-    webhook_secret,
+from minivoice_ref.commands.application import (
+    add_application,
+    add_call,
+    add_parties,
+    add_webhooks,
+    call_plan,
+    timeouts,
 )
-from minivoice_ref.commands.dialects import add_dialect
+from minivoice_ref.commands.common import INTERRUPTED, add_ca, add_json, print_json, run_trio, trust
 from minivoice_ref.commands.faults import add_faults, read_faults
-from minivoice_ref.config import Timeouts
 from minivoice_ref.net.connect import Connector, TcpConnector
-from minivoice_ref.simulator.call import CallPlan
 from minivoice_ref.simulator.load import Load, LoadPlan
 from minivoice_ref.simulator.load_progress import draw_progress, print_progress
 from minivoice_ref.simulator.load_report import LoadReport
 
 SUMMARY = "place many calls at any application, and measure"
 
-_TIMEOUTS = Timeouts(grace=10.0)
+_GRACE = 10.0
+"""Seconds that calls may take to end after Ctrl-C; somebody waits for them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--answer-url", required=True, metavar="URL", help="whom to ask")
-    parser.add_argument("--webhook-url", metavar="URL", help="whom to tell")
-    parser.add_argument(
+    group = parser.add_argument_group("the load")
+    group.add_argument(
         "--calls", type=int, default=100, metavar="N", help="how many calls (default 100)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--rate",
         type=float,
         default=10.0,
         metavar="CALLS_PER_SECOND",
         help="how many begin in a second, on average (default 10)",
     )
-    parser.add_argument("--steady", action="store_true", help="begin them evenly, not by chance")
-    parser.add_argument(
-        "--speak",
-        type=seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="how long the parties of each call speak (default 5)",
-    )
-    parser.add_argument(
+    group.add_argument("--steady", action="store_true", help="begin them evenly, not by chance")
+    group.add_argument(
         "--at-once",
         type=int,
         default=5000,
         metavar="N",
         help="most calls at a time; the next one waits (default 5000)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--faults-on",
         type=float,
         default=100.0,
         metavar="PERCENT",
         help="of the calls, evenly spread, that have the faults of --fault (default 100)",
     )
+    add_application(parser)
+    add_call(parser, speak=5.0)
+    add_parties(parser)
+    add_webhooks(parser)
     add_faults(parser)
-    add_dialect(parser)
-    add_assumptions(parser)
     add_ca(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Place the calls, show how it goes on standard error, and print what was measured."""
+    call = call_plan(
+        arguments,
+        speech_programs=(),  # a program for each `say` would take the time of the streams
+        faults=read_faults(arguments),
+        timeouts=timeouts(arguments, grace=_GRACE),
+    )
     plan = LoadPlan(
-        call=CallPlan(
-            answer_url=arguments.answer_url,
-            webhook_url=arguments.webhook_url,
-            webhook_secret=webhook_secret(),
-            speak=arguments.speak,
-            speech_programs=(),  # a program for each `say` would take the time of the streams
-            dialect=arguments.dialect,
-            assumptions=arguments.assume,
-            faults=read_faults(arguments),
-            timeouts=_TIMEOUTS,
-        ),
+        call=call,
         calls=arguments.calls,
         rate=arguments.rate,
         steady=arguments.steady,
@@ -111,13 +100,15 @@ def run(arguments: argparse.Namespace) -> int:
         faults_on=arguments.faults_on,
         seed=arguments.seed,
     )
-    connect = TcpConnector(trust(arguments), _TIMEOUTS)
+    connect = TcpConnector(trust(arguments), call.timeouts)
     _allow_many_files()
     report = run_trio(partial(_place_calls, plan, connect, quiet=arguments.json))
     if arguments.json:
         print_json(report.to_json())
     else:
         print(report)
+    if report.good and report.ended_early:
+        return INTERRUPTED
     return 0 if report.good else 1
 
 

@@ -7,7 +7,13 @@
 With --answer-url the application is asked as in a test call, and the first stream_url that it
 answers is played to: so the token is a fresh one. The messages are those of the platform, at their
 own pace, --speed times as fast, or --fast as the receiver takes them. What the capture's redaction
-took out of them (tokens, secrets) stays out."""
+took out of them (tokens, secrets) stays out.
+
+A capture that is torn, as a killed receiver leaves it, or that lacks messages is played as far as
+it goes: PARTIAL, with what is missing.
+
+exit codes: 0 the whole stream was played, 1 it was not, or only part of it could be, 2 bad usage
+"""
 
 from __future__ import annotations
 
@@ -59,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(report.to_json())
     else:
         print(report)
-    return 0 if report.passed else 1
+    return 0 if report.verdict == "pass" else 1
 
 
 async def _replay(arguments: argparse.Namespace, reader: CaptureReader) -> ReplayReport:

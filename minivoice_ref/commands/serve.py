@@ -6,8 +6,9 @@
 Its answer to every call is one start_stream to its own stream URL below --public-url. Secrets come
 from the environment (MINIVOICE_WEBHOOK_SECRET, MINIVOICE_TOKEN_KEY, or the same with _FILE for a
 file that holds them); every other setting can come from there or from --config as well.
-The first signal drains: no new connections, the live ones end by themselves within a grace; the
-second one insists."""
+The first signal drains: no new streams, the live ones end by themselves within a grace; the second
+one insists. SIGHUP reads the certificate anew. With --console a browser shows the calls while they
+happen; on other machines than this one only with MINIVOICE_CONSOLE_TOKEN."""
 
 from __future__ import annotations
 
@@ -15,11 +16,16 @@ import argparse
 import dataclasses
 import json
 import os
+import ssl
 from functools import partial
 from pathlib import Path
 
-from minivoice_ref.commands.common import add_json, run_trio
-from minivoice_ref.config import Config
+from minivoice_ref.commands.common import add_json, run_trio, seconds
+from minivoice_ref.config import Config, Timeouts
+from minivoice_ref.console import open_console
+from minivoice_ref.console_calls import SimulatedCalls, stream_as_ordered
+from minivoice_ref.net.connect import TcpConnector
+from minivoice_ref.net.tls import client_context
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.server import Server, serve_until_signal
 from minivoice_ref.receiver.terminal import log_to_terminal
@@ -52,6 +58,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     capture = "keep every message of each stream, for `show` and `replay`"
     parser.add_argument("--capture", action="store_true", default=None, help=capture)
     parser.add_argument("--data", type=Path, metavar="DIR", help="logs, webhooks and recordings")
+    insecure = "serve other machines without TLS, or without a webhook secret, all the same"
+    parser.add_argument("--insecure", action="store_true", default=None, help=insecure)
+    parser.add_argument(
+        "--watchdog",
+        type=seconds,
+        metavar="SECONDS",
+        help="name in the log whoever keeps the event loop from turning for so long",
+    )
+    console = "serve the console at /console/: watch and hear calls in a browser"
+    parser.add_argument("--console", action="store_true", default=None, help=console)
+    parser.add_argument(
+        "--console-listen", metavar="HOST:PORT", help="a door of its own for the console"
+    )
+    tests = "let the console place test calls"
+    parser.add_argument("--console-test-calls", action="store_true", default=None, help=tests)
     add_json(parser)
 
 
@@ -60,10 +81,27 @@ def run(arguments: argparse.Namespace) -> int:
     names = [field.name for field in dataclasses.fields(Config)]
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     config = Config.load(toml=arguments.config, environ=os.environ, **given)
-    on_started = _print_json_urls if arguments.json else _print_urls
+    show = _print_json_urls if arguments.json else _print_urls
+    calls = _test_calls(config) if config.console and config.console_test_calls else None
+
+    def on_started(server: Server) -> None:
+        if calls is not None:
+            calls.urls = server.urls
+        show(server)
+
+    annex = partial(open_console, test_caller=calls) if config.console else None
+    app = App() if calls is None else App(on_answer=stream_as_ordered)
     with log_to_terminal():
-        run_trio(partial(serve_until_signal, App(), config, on_started=on_started))
+        run_trio(partial(serve_until_signal, app, config, annex=annex, on_started=on_started))
     return 0
+
+
+def _test_calls(config: Config) -> SimulatedCalls:
+    """Who places the console's test calls: it trusts our own certificate beside the system's."""
+    context = client_context(config.tls_cert)
+    # That it is ours is enough, whoever issued it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return SimulatedCalls(TcpConnector(context, Timeouts()), config.webhook_secret)
 
 
 def _print_json_urls(server: Server) -> None:
@@ -72,4 +110,5 @@ def _print_json_urls(server: Server) -> None:
 
 def _print_urls(server: Server) -> None:
     for name, url in dataclasses.asdict(server.urls).items():
-        print(f"{name:<9} {url}", flush=True)
+        if url is not None:
+            print(f"{name:<9} {url}", flush=True)

@@ -7,7 +7,8 @@
 Shows the first message of each kind as it came, how fast and how evenly the audio of each track
 arrived, where it has gaps, and whether it sounds like what it is said to be. Where nothing says
 what it is, the format is guessed, with the reason, and the account and the WAV follow the guess.
---format and --dialect force another reading. A torn capture is read up to the tear."""
+--format and --dialect force another reading, also of audio in a codec that cannot be read here. A
+torn capture is read up to the tear."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wav", type=Path, metavar="OUT.wav", help="write a stereo WAV of it, inbound left"
     )
     parser.add_argument(
-        "--format", metavar="ENC/RATE/CH", help="format where none is named, as mulaw/8000/1"
+        "--format",
+        metavar="ENC/RATE/CH",
+        help="format where none is named that can be read, as mulaw/8000/1",
     )
     parser.add_argument(
         "--dialect", choices=sorted({*ANY, *DIALECTS}), help="read it as this wire format"
@@ -61,15 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
         again = open_capture(arguments.file)
         report = examine(again, dialect=arguments.dialect, fallback=taken, guess=False)
         report.guess = guess
-    if arguments.wav is not None:
-        _write_wav(arguments, report, taken)
+    wav, lacks = arguments.wav, 0
+    if wav is not None:
+        lacks = _write_wav(arguments, report, taken)
     if arguments.json:
-        print_json(report.to_json() | {"wav": arguments.wav and str(arguments.wav)})
+        print_json(report.to_json() | {"wav": wav and str(wav), "not_in_wav": lacks})
         return 0
     for line in _told(report, taken is not None and forced is None):
         print(line)
-    if arguments.wav is not None:
-        print(f"\nwav          {arguments.wav}")
+    if wav is not None:
+        said = f"; {lacks} samples have no place in it, for their position or rate" if lacks else ""
+        print(f"\nwav          {wav}{said}")
     return 0
 
 
@@ -82,10 +87,15 @@ def _forced(text: str | None) -> MediaFormat | None:
 
 def _write_wav(
     arguments: argparse.Namespace, report: CaptureReport, fallback: MediaFormat | None
-) -> None:
-    """Read the capture once more and put its audio where the receiver's recording has it."""
-    if report.started is None or not report.tracks:
-        raise UsageError(f"{arguments.file} has no audio: there is nothing for {arguments.wav}")
+) -> int:
+    """Read the capture once more and put its audio where the receiver's recording has it.
+
+    Returns how many samples have no place there.
+    """
+    readable = any(track.format.readable for track in report.tracks.values())
+    if report.started is None or not readable:
+        what = "audio in a codec that cannot be read" if report.tracks else "no audio"
+        raise UsageError(f"{arguments.file} has {what}: there is nothing for {arguments.wav}")
     try:
         file = StereoWav(arguments.wav, report.started.format.sample_rate)
     except FileExistsError:
@@ -93,17 +103,19 @@ def _write_wav(
     except OSError as exc:
         raise UsageError(f"{arguments.wav} cannot be written: {exc.strerror or exc}") from None
     patches: list[Patch] = []
+    refused = 0
 
     def keep(track: Track, position: int, payload: bytes, form: MediaFormat) -> None:
+        nonlocal refused
         patches.append(Patch(CHANNELS[track], position, payload, form))
         if len(patches) >= _MANY:
-            file.put(patches)
+            refused += file.put(patches)
             patches.clear()
 
     try:
         again = open_capture(arguments.file)
         examine(again, dialect=arguments.dialect, fallback=fallback, on_audio=keep, guess=False)
-        file.put(patches)
+        return refused + file.put(patches)
     except OSError as exc:
         raise MiniVoiceError(f"{arguments.wav}: {exc.strerror or exc}") from None
     finally:
@@ -159,7 +171,7 @@ def _format(report: CaptureReport, guessed: bool) -> Iterator[str]:
     if started is not None:
         how = "as the stream says"
         if started.assumed:
-            how = "a guess" if guessed else "assumed: nothing names it"
+            how = "a guess" if guessed else "assumed: the stream does not say it in full"
         yield f"format       {started.format} ({how})"
     if report.broken is not None:
         yield f"broken       {report.broken}"
@@ -179,9 +191,14 @@ def _track(name: Track, track: TrackReport) -> Iterator[str]:
     yield f"  pieces     {track.frames}, {track.bytes} bytes, {pace}"
     jitter = f"{track.jitter * 1000:.1f} ms on average, {track.worst * 1000:.1f} ms at the most"
     yield f"  jitter     {jitter}"
+    if not track.format.readable:
+        yield "  account    none: nobody can tell the samples of a codec that is not known"
+        return
     yield f"  account    expected {account.expected} = received {account.received}"
     yield f"             + lost {account.lost} samples; repeated {account.repeated},"
-    yield f"             late {account.late}, discarded {account.discarded}, jumps {account.jumps}"
+    yield f"             late {account.late}, reordered {account.reordered},"
+    yield f"             discarded {account.discarded}, silence {account.silence},"
+    yield f"             jumps {account.jumps}"
     yield f"  from       {seconds(account.first):.3f} s to {seconds(account.end):.3f} s"
     yield f"  map        {track.gap_map}"
     holes = track.timeline.holes

@@ -8,6 +8,7 @@ Read next: `http_client.py`.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -132,11 +133,15 @@ class TcpConnector:
 
 
 def _why(error: BaseException) -> str:
-    """The first system error behind *error*: Trio tries each address, and counts the failures."""
+    """The first system error behind *error*: Trio tries each address, and counts the failures.
+
+    In the system's own words: Trio's name the address as Python writes it, and the URL is told.
+    """
     cause = error.__cause__ or error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
+    number = cause.errno if isinstance(cause, OSError) else None
+    return str(cause) if number is None else os.strerror(number)
 
 
 async def open_tls(

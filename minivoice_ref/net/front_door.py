@@ -11,7 +11,7 @@ is always plain HTTP that any client can show, and no stranger ever meets the We
 
     serve_doors
     └─ connections            outlives the doors; when draining it gets a deadline, now + grace
-       ├─ doors               cancelled first: nobody new comes in
+       ├─ doors               cancelled as soon as draining has no stream to wait for
        │  └─ serve_listeners  one for each door
        ├─ guard(stream)       one for each connection; the one fault wall
        │  └─ _Visit           TLS, then one request after the other; no nursery of its own
@@ -22,10 +22,11 @@ is always plain HTTP that any client can show, and no stranger ever meets the We
 
 Draining asks first and insists later:
 
-1. the doors are cancelled: they hold nothing that could be lost;
-2. an idle keep-alive connection is closed at once, a busy one after its response, which says so;
-   a new upgrade on an old connection is answered 503;
-3. streams go on. At the deadline they are cancelled, and their peers hear 1001.
+1. new upgrades are answered 503. An idle connection is closed at once, a busy one after its
+   response, which says so;
+2. streams go on, and while there are any the doors stay open, for one request a connection: what
+   ends the streams' calls may come as one. With the last stream the doors close;
+3. at the deadline all are cancelled, and the streams' peers hear 1001.
 
 The fault wall of a connection. Nothing that happens on one connection may reach another, so `guard`
 catches every Exception of its connection, groups too, hands it to the site's log, and answers 500
@@ -35,8 +36,9 @@ Two more places catch every Exception, each around one call of the application: 
 (`receiver/worker.py`). What a peer does wrong never gets that far: it is refused where it is
 noticed, by a RemoteProtocolError that carries the status.
 
-A limit on connections (in all, an address) belongs at the top of `_Visit.run`, which knows the peer
-and can already answer; a limit on streams belongs in the site's `admit`, before the upgrade.
+Limits on connections are kept by `crowd.py`; a limit on streams is the site's, who says so in
+`admit`, before the upgrade. Behind a proxy that the door trusts, a request's `peer` is the client
+(`proxies.py`).
 
 This file knows nothing of calls: what is served is the `Site`'s business.
 """
@@ -44,17 +46,19 @@ This file knows nothing of calls: what is served is the `Site`'s business.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import trio
 
-from minivoice_ref.config import Limits, Timeouts
+from minivoice_ref.config import Limits, Networks, Timeouts
+from minivoice_ref.net.crowd import Crowd, Overrun
+from minivoice_ref.net.drain import Drain
 from minivoice_ref.net.http import ConnectionLost, HttpConnection
 from minivoice_ref.net.http_messages import Request, Response
+from minivoice_ref.net.proxies import client_of, is_among
 from minivoice_ref.net.streams import aclose_politely, peer_name
 from minivoice_ref.net.tls import HandshakeFailed, accept_tls
 from minivoice_ref.net.upgrade import is_upgrade, refuse_upgrade
@@ -62,7 +66,10 @@ from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_accepted
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.protocol.redaction import redact_path
 
-__all__ = ["Admission", "Door", "Site", "guard", "serve_doors"]
+__all__ = ["RETRY_LATER", "Admission", "Door", "Site", "guard", "serve_doors"]
+
+RETRY_LATER = (("Retry-After", "5"),)
+"""What a refusal adds that may be another answer in five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +77,13 @@ class Admission:
     """A site's yes to an upgrade. `context` comes back to the site in `handle_stream`.
 
     `subprotocol` must be one that the client proposed (`upgrade.proposed_subprotocols`), or None.
+    `release` is called once, when the connection is over, also if it never became a stream.
     """
 
     request: Request
     subprotocol: str | None = None
     context: object = None
+    release: Callable[[], None] = lambda: None
 
 
 class Site(Protocol):
@@ -84,7 +93,10 @@ class Site(Protocol):
         """Answer one request; its body has been read. A RemoteProtocolError becomes its status."""
 
     def admit(self, request: Request) -> Admission | Response:
-        """Decide on a good upgrade before it happens; a Response refuses it. Must not block."""
+        """Decide on a good upgrade before it happens; a Response refuses it. Must not block.
+
+        A refusal of its own it logs by itself.
+        """
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         """Use an accepted WebSocket. Returning closes it with 1000, raising with another code."""
@@ -93,17 +105,23 @@ class Site(Protocol):
         """Log trouble with one connection. Must not raise. `peer` always comes along, and with
 
         `tls_failed` why, `silent` nothing, `refused` status and why, `upgrade_refused` path
-        (redacted), status and why, `lost` why, `failed` the exception as `error`.
+        (redacted), status and why, `lost` why, `failed` the exception as `error`,
+        `limit` its name as `limit`.
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Door:
-    """Where connections come in, whether they speak TLS, and to whom they are led."""
+    """Where connections come in, whether they speak TLS, and to whom they are led.
+
+    `tls` may be replaced at any time: the next connection gets the new one. `proxies` are those
+    whose word on their clients' addresses is taken.
+    """
 
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
     tls: ssl.SSLContext | None
     site: Site
+    proxies: Networks = ()
 
 
 async def serve_doors(
@@ -119,11 +137,13 @@ async def serve_doors(
     Reports started once all doors are open. The listeners are closed whenever this ends. If
     cancelled, all connections are, and streams say 1001.
     """
-    drain = _Drain()
+    drain, crowd = Drain(), Crowd(limits)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as open_doors:
             for door in doors:
-                handler = partial(guard, door=door, drain=drain, limits=limits, timeouts=timeouts)
+                handler = partial(
+                    guard, door=door, drain=drain, crowd=crowd, limits=limits, timeouts=timeouts
+                )
                 await open_doors.start(
                     partial(
                         trio.serve_listeners,
@@ -134,47 +154,28 @@ async def serve_doors(
                 )
             task_status.started()
             await stop.wait()
+            connections.cancel_scope.deadline = trio.current_time() + timeouts.grace
+            drain.begin()
+            await drain.streams_ended.wait()
             open_doors.cancel_scope.cancel()
-        drain.begin()
-        connections.cancel_scope.deadline = trio.current_time() + timeouts.grace
 
 
 async def guard(
-    stream: trio.abc.Stream, *, door: Door, drain: _Drain, limits: Limits, timeouts: Timeouts
+    stream: trio.abc.Stream,
+    *,
+    door: Door,
+    drain: Drain,
+    crowd: Crowd,
+    limits: Limits,
+    timeouts: Timeouts,
 ) -> None:
     """Serve one connection; whatever goes wrong on it stays on it. The fault wall."""
     visit = _Visit(stream, door, drain, limits, timeouts)
     try:
-        await visit.run()
+        await visit.run(crowd)
     except Exception as exc:
         visit.note("failed", error=exc)
         await visit.apologise()
-
-
-class _Drain:
-    """Whether the server is draining, and the connections that need not be waited for then."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._idle: set[trio.CancelScope] = set()
-
-    def begin(self) -> None:
-        """Refuse what is new from now on, and end every idle wait."""
-        self.begun = True
-        for scope in self._idle:
-            scope.cancel()
-
-    @contextmanager
-    def idle(self) -> Iterator[None]:
-        """Mark a wait that draining ends at once."""
-        with trio.CancelScope() as scope:
-            if self.begun:
-                scope.cancel()
-            self._idle.add(scope)
-            try:
-                yield
-            finally:
-                self._idle.discard(scope)
 
 
 class _Visit:
@@ -184,7 +185,7 @@ class _Visit:
         self,
         stream: trio.abc.Stream,
         door: Door,
-        drain: _Drain,
+        drain: Drain,
         limits: Limits,
         timeouts: Timeouts,
     ) -> None:
@@ -199,20 +200,44 @@ class _Visit:
     def note(self, kind: str, **fields: object) -> None:
         self._door.site.note(kind, peer=self._peer, **fields)
 
-    async def run(self) -> None:
+    async def run(self, crowd: Crowd) -> None:
         """Serve the connection and close it. Raises only what is a fault of ours."""
-        if self._door.tls is not None:
+        is_proxy = is_among(self._peer, self._door.proxies)
+        with crowd.visit(self._peer, is_proxy=is_proxy) as overrun:
+            if overrun is not None:
+                self.note("limit", limit=overrun.limit, status=overrun.status)
+                if not overrun.is_told:
+                    return await trio.aclose_forcefully(self._stream)
+            if await self._has_shaken_hands(crowd):
+                await self._serve_and_close(overrun)
+
+    async def _has_shaken_hands(self, crowd: Crowd) -> bool:
+        """Finish the TLS handshake where there is to be one; False if nothing came of it."""
+        await trio.lowlevel.checkpoint()
+        if self._door.tls is None:
+            return True
+        with crowd.handshake() as handshake:
             try:
                 self._stream = await accept_tls(self._stream, self._door.tls, self._timeouts)
             except HandshakeFailed as exc:  # the stream is closed by now
                 self.note("tls_failed", why=str(exc))
-                return await trio.lowlevel.checkpoint()
+                return False
+        if handshake.cancelled_caught:
+            self.note("limit", limit="handshakes")
+            await trio.aclose_forcefully(self._stream)
+            return False
+        return True
+
+    async def _serve_and_close(self, overrun: Overrun | None) -> None:
         self._http = HttpConnection(
             self._stream, limits=self._limits, timeouts=self._timeouts, peer=self._peer
         )
         unread = False
         try:
-            unread = await self._serve(self._http)
+            if overrun is None:
+                unread = await self._serve(self._http)
+            else:
+                unread = await self._turn_away(self._http, overrun)
         except RemoteProtocolError as exc:
             self.note("refused", status=exc.status, why=str(exc))
             await self._http.refuse(Response.problem(exc.status))
@@ -233,6 +258,7 @@ class _Visit:
         while await self._is_there_a_request(http, first):
             first = False
             request = await http.read_head()
+            request = replace(request, peer=client_of(request, self._door.proxies))
             if is_upgrade(request):
                 return await self._serve_upgrade(http, request)
             request = await http.read_body(request)
@@ -241,9 +267,16 @@ class _Visit:
                 break
         return False
 
+    async def _turn_away(self, http: HttpConnection, overrun: Overrun) -> bool:
+        """Answer the first request, whatever it is, with the overrun's status."""
+        if await http.wait_for_request():
+            await http.read_head()
+            await http.refuse(Response.problem(overrun.status, headers=RETRY_LATER))
+        return True
+
     async def _is_there_a_request(self, http: HttpConnection, first: bool) -> bool:
         there = False
-        with self._drain.idle():
+        with self._drain.waiting(is_first=first):
             there = await http.wait_for_request()
             if first and not there:
                 self.note("silent")
@@ -251,24 +284,29 @@ class _Visit:
 
     async def _serve_upgrade(self, http: HttpConnection, request: Request) -> bool:
         """Lead a good and welcome upgrade to the site; True if it was refused."""
-        answer: Admission | Response | None = refuse_upgrade(request)
-        if answer is None and self._drain.begun:
-            answer = Response.problem(503, "this server is about to stop")
-        if answer is None:
-            answer = self._door.site.admit(request)
+        refusal = refuse_upgrade(request)
+        if refusal is None and self._drain.begun:
+            refusal = Response.problem(503, "this server is about to stop", RETRY_LATER)
+        if refusal is not None:
+            path, why = redact_path(request.path), refusal.body.decode("utf-8", "replace")
+            self.note("upgrade_refused", path=path, status=refusal.status, why=why)
+            await http.refuse(refusal)
+            return True
+        answer = self._door.site.admit(request)
         if isinstance(answer, Response):
-            path = redact_path(request.path)
-            why = answer.body.decode("utf-8", "replace")
-            self.note("upgrade_refused", path=path, status=answer.status, why=why)
             await http.refuse(answer)
             return True
-        async with open_accepted(
-            self._stream,
-            request,
-            trailing=http.trailing,
-            subprotocol=answer.subprotocol,
-            limits=self._limits,
-            timeouts=self._timeouts,
-        ) as socket:
-            await self._door.site.handle_stream(socket, answer)
+        try:
+            with self._drain.stream():
+                async with open_accepted(
+                    self._stream,
+                    request,
+                    trailing=http.trailing,
+                    subprotocol=answer.subprotocol,
+                    limits=self._limits,
+                    timeouts=self._timeouts,
+                ) as socket:
+                    await self._door.site.handle_stream(socket, answer)
+        finally:
+            answer.release()
         return False

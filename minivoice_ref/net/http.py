@@ -78,6 +78,7 @@ class HttpConnection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.request_head)
         self._head_deadline = trio.current_time() + timeouts.request_head
         self._received = bytearray()  # of the head that is being read, with what came behind it
+        self._tail = b""  # the last read, with four bytes before it
         self._method = ""
         self._eof = False
         self._served = 0
@@ -150,11 +151,25 @@ class HttpConnection:
                     body += event.data
                     if len(body) > limit:
                         raise RemoteProtocolError(f"a body of more than {limit} bytes", status=413)
+            self._check_end(request, event)
         except trio.TooSlowError:
             raise RemoteProtocolError(
                 f"the body took longer than {self._timeouts.request_body:g} s", status=408
             ) from None
         return replace(request, body=bytes(body))
+
+    def _check_end(self, request: Request, event: object) -> None:
+        """Raise RemoteProtocolError if another reader could see a chunked body end elsewhere.
+
+        h11 takes a bare line feed for the end of a trailer. RFC 9112 section 7.1.2 lets a server
+        do without trailers, and nobody needs them here.
+        """
+        if request.header("transfer-encoding") is None:
+            return
+        read = self._tail[: len(self._tail) - len(self.trailing)]
+        has_trailers = isinstance(event, h11.EndOfMessage) and bool(event.headers)
+        if has_trailers or not read.endswith(b"\r\n\r\n"):
+            raise RemoteProtocolError("a chunked body ends with more than an empty line")
 
     async def respond(self, response: Response, *, last: bool = False) -> bool:
         """Answer the request just read; True if another may follow on this connection.
@@ -229,6 +244,7 @@ class HttpConnection:
         self._eof = not data
         if self._h11.their_state is h11.IDLE:
             self._received += data
+        self._tail = self._tail[-4:] + data
         self._h11.receive_data(data)
 
     def _encode(self, event: h11.Event) -> bytes:
@@ -280,6 +296,8 @@ def _check_framing(head: bytes, request: Request) -> None:
         raise RemoteProtocolError("a line of the head ends without a carriage return")
     if _FOLDED.search(head):
         raise RemoteProtocolError("a header is folded over several lines")
+    if request.http_version not in ("1.0", "1.1"):
+        raise RemoteProtocolError(f"HTTP/{request.http_version} is not spoken here", status=505)
     lengths = _LENGTH.findall(head)
     if len(lengths) > 1 or b"," in b"".join(lengths):
         raise RemoteProtocolError("the length is given twice")

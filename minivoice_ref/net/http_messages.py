@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import NoReturn
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from minivoice_ref.protocol.documents import read_document
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.protocol.redaction import redact_path
 
@@ -91,13 +91,8 @@ class Request:
             )
 
     def json(self) -> object:
-        """The body as JSON. RemoteProtocolError (400): not UTF-8, not JSON, too deep, NaN."""
-        try:
-            return json.loads(self.body.decode("utf-8"), parse_constant=_refuse_constant)
-        except RecursionError:
-            raise RemoteProtocolError("the JSON body is nested too deeply") from None
-        except ValueError as exc:
-            raise RemoteProtocolError(f"the body is not JSON: {exc}") from None
+        """The body as JSON. Raises InvalidDocument (400), with every fault, for what is none."""
+        return read_document(self.body, "the body")
 
     def form(self) -> dict[str, str]:
         """The body as form fields; of a repeated one the last. Raises RemoteProtocolError (400)."""
@@ -192,7 +187,3 @@ def _fields(text: str, what: str) -> dict[str, str]:
     except ValueError:  # too many fields, or not UTF-8
         raise RemoteProtocolError(f"{what} has too many fields or is not UTF-8") from None
     return dict(pairs)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

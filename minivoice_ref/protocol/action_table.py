@@ -13,7 +13,7 @@ Read next: `actions.py`, which reads and checks whole answers; `parameters.py` f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,7 @@ from minivoice_ref.protocol import parameters as kinds
 from minivoice_ref.protocol.documents import shown
 from minivoice_ref.protocol.redaction import redact_url
 
-__all__ = ["ACTIONS", "Action", "ActionRule", "Effect", "Parameter"]
+__all__ = ["ACTIONS", "Action", "ActionRule", "Effect", "Form", "Parameter"]
 __all__ += ["bridge", "conference", "gather", "hold", "mute", "redirect", "resume", "say"]
 __all__ += ["send_digits", "start_recording", "start_stream", "stop_recording", "stop_stream"]
 __all__ += ["transfer", "unmute"]
@@ -30,17 +30,22 @@ Effect: TypeAlias = Literal["next", "waits", "replaces", "ends"]
 """What an action does to its list: `next` goes on at once, `waits` goes on when it is over,
 `replaces` goes on with another list, `ends` runs nothing after it."""
 
+Form: TypeAlias = Literal["typed", "keyed"]
+"""How an action is written: `{"type": NAME, ...parameters}`, or `{NAME: {...parameters}}`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action of an answer: its type and its parameters, unchecked until the answer is.
 
-    Two are equal when they mean the same, in whichever form they were written. The representation
-    leaves out what could be a secret of a URL.
+    `form` is the one of the two documented forms in which it is written, `typed` or `keyed`. Two
+    are equal when they mean the same, in whichever form they are. The representation leaves out
+    what could be a secret of a URL.
     """
 
     type: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+    form: Form = field(default="typed", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
@@ -55,8 +60,14 @@ class Action:
         known = rule.parameters.get(name) if rule else None
         return self.parameters.get(name, known.default if known else None)
 
+    def keyed(self) -> Action:
+        """The same action in its keyed form: `{"hold": {}}` in the place of `{"type": "hold"}`."""
+        return replace(self, form="keyed")
+
     def to_json(self) -> dict[str, object]:
-        """The action in its typed form."""
+        """The action in its form, as an answer has it."""
+        if self.form == "keyed":
+            return {self.type: dict(self.parameters)}
         return {"type": self.type} | dict(self.parameters) | {"type": self.type}
 
 

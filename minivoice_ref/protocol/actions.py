@@ -1,7 +1,8 @@
 """The answer to `answer_url`: a list of actions, written, read, and checked as MiniVoice checks it.
 
 An answer is `{"actions": [...]}`, run in order. Each action stands in one of two forms, which may
-be mixed: typed, `{"type": "say", "text": "Hello"}`, or keyed, `{"say": {"text": "Hello"}}`.
+be mixed: typed, `{"type": "say", "text": "Hello"}`, or keyed, `{"say": {"text": "Hello"}}`. What is
+written here is typed, and keyed where `Action.keyed` says so.
 
 Whatever a document holds, reading it never raises: it yields problems, all of them at once (up to
 MAX_PROBLEMS), each with its place, what is wrong and how to mend it. What cannot work is a
@@ -78,11 +79,13 @@ class CheckedAnswer:
 
     An entry of `actions` is None where the document's entry is not usable. Values are as the
     document had them, `to` of `transfer` and `bridge` excepted, which stands as `destination`.
+    `types` has what each entry is by its name, usable or not; None where not even that was read.
     """
 
     actions: tuple[Action | None, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    types: tuple[str | None, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -108,7 +111,7 @@ class Answer:
         object.__setattr__(self, "actions", actions)
 
     def to_json(self) -> dict[str, object]:
-        """The answer as a document, every action in its typed form."""
+        """The answer as a document, every action in its form."""
         return {"actions": [action.to_json() for action in self.actions]}
 
     def problems(self) -> tuple[Problem, ...]:
@@ -178,6 +181,7 @@ def _check(document: object, problems: list[Problem]) -> CheckedAnswer:
     found.named = frozenset(problem.path for problem in problems)
     broken = frozenset(int(entry[1]) for entry in map(_ENTRY.match, found.named) if entry)
     actions: list[Action | None] = []
+    types: list[str | None] = []
     for index, entry in enumerate(entries):
         if found.full:
             message = f"has the {MAX_PROBLEMS} faults listed, and from entry {index} was not read"
@@ -186,9 +190,12 @@ def _check(document: object, problems: list[Problem]) -> CheckedAnswer:
         found.faulty = index in broken
         action = _check_entry(entry, f"actions[{index}]", found)
         actions.append(None if found.faulty else action)
-    actions.extend([None] * (len(entries) - len(actions)))
+        types.append(None if action is None else action.type)
+    unread = [None] * (len(entries) - len(actions))
+    actions.extend(unread)
+    types.extend(unread)
     _warn_of_the_unreached(actions, found)
-    return CheckedAnswer(tuple(actions), tuple(problems), tuple(found.warnings))
+    return CheckedAnswer(tuple(actions), tuple(problems), tuple(found.warnings), tuple(types))
 
 
 def _entries(document: object, found: _Findings) -> list[object]:
@@ -258,10 +265,10 @@ def _check_keyed(entry: dict[str, object], path: str, found: _Findings) -> Actio
     for name in known:
         given, place = entry[name], at(path, name)
         if isinstance(given, dict):
-            action = _check_parameters(name, ACTIONS[name], given, place, found)
+            action = _check_parameters(name, ACTIONS[name], given, place, found).keyed()
         else:
             found.problem(place, f"is {kind(given)}, not an object", "write its parameters in {}")
-    return action
+    return action if len(entry) == 1 else None
 
 
 def _unknown_action(name: object, path: str, found: _Findings) -> None:

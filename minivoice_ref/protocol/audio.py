@@ -165,19 +165,26 @@ _SILENCE: Mapping[Encoding, bytes] = {
 
 
 def to_pcm(payload: bytes, format: MediaFormat) -> bytes:
-    """PCM of one track's audio. Raises LocalProtocolError for a format of several channels."""
+    """PCM of one track's audio.
+
+    Raises LocalProtocolError for a format of several channels, or of an unknown encoding.
+    """
     _need_one_channel(format)
     return _TO_PCM[format.encoding](payload)
 
 
 def from_pcm(pcm: bytes, format: MediaFormat) -> bytes:
-    """One track's audio in *format*. Raises LocalProtocolError for a format of several channels."""
+    """One track's audio in *format*. Raises LocalProtocolError as `to_pcm` does."""
     _need_one_channel(format)
     return _FROM_PCM[format.encoding](pcm)
 
 
 def silence(format: MediaFormat, samples: int) -> bytes:
-    """*samples* samples of silence in all channels of *format*."""
+    """*samples* samples of silence in all channels of *format*.
+
+    Raises LocalProtocolError for an unknown encoding.
+    """
+    _need_readable(format)
     return _SILENCE[format.encoding] * (samples * format.channels)
 
 
@@ -208,8 +215,14 @@ def mix_down(pcm: bytes, channels: int) -> bytes:
 
 
 def _need_one_channel(format: MediaFormat) -> None:
+    _need_readable(format)
     if format.channels != 1:
         raise LocalProtocolError(f"{format}: split the channels first")
+
+
+def _need_readable(format: MediaFormat) -> None:
+    if not format.readable:
+        raise LocalProtocolError(f"{format}: nobody can tell the samples of an unknown encoding")
 
 
 # --- how loud ---

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minivoice_ref.protocol.capture_format import CaptureReader, Lost, Message
@@ -128,9 +128,10 @@ def examine(
 ) -> CaptureReport:
     """Read a capture to its end and tell what is in it.
 
-    *dialect* and *fallback* replace what the receiver was set to. Without *guess* no format is
-    guessed, which takes some tenths of a second. Raises LocalProtocolError for no such dialect, and
-    BadCapture where *reader* is strict.
+    *dialect* and *fallback* replace what the receiver was set to; *fallback* is the format also of
+    audio in a codec that is named and unknown. Without *guess* no format is guessed, which takes
+    some tenths of a second. Raises LocalProtocolError for no such dialect, and BadCapture where
+    *reader* is strict.
     """
     return _Examiner(reader, dialect, fallback, on_audio).run(guess)
 
@@ -148,6 +149,7 @@ class _Examiner:
         settings = reader.handshake.settings
         self.report = CaptureReport(reader)
         self._session = _session(settings, dialect, fallback)
+        self._forced = None if fallback is None else replace(fallback, channels=1)
         self._on_audio = on_audio
         jump = settings.get("jump")
         self._jump = float(jump) if isinstance(jump, (int, float)) and 0 < jump < 1e9 else 3600.0
@@ -164,7 +166,10 @@ class _Examiner:
                 self._message(record.at, record.content)
         if report.broken is None:
             self._take(report.last_at, self._session.close())
-        report.dialect, report.started = self._session.dialect_name, self._session.started
+        report.dialect, started = self._session.dialect_name, self._session.started
+        if started is not None and not started.format.readable and self._forced is not None:
+            started = replace(started, format=self._forced, assumed=True)
+        report.started = started
         if guess and self._samples:
             guesses = [sample.guess() for sample in self._samples.values()]
             good = [one for one in guesses if one.format is not None]
@@ -189,6 +194,8 @@ class _Examiner:
         times = iter(self._times(at, events))
         for event in events:
             if isinstance(event, Media):
+                if not event.format.readable and self._forced is not None:
+                    event = event._replace(format=self._forced)
                 track = report.tracks.get(event.track)
                 if track is None:
                     track = report.tracks[event.track] = TrackReport(event.format, self._jump)

@@ -25,7 +25,8 @@ class TrackReport:
     """One track: its account, and how evenly it came.
 
     `jitter` is in seconds: by how much the time between the arrival of two pieces differed from the
-    time between their positions, on average; `worst` at the most.
+    time between their positions, on average; `worst` at the most. Without positions, of audio in an
+    unknown codec, nobody can tell; and of no such audio is there an account.
     """
 
     def __init__(self, format: MediaFormat, jump_seconds: float) -> None:
@@ -41,16 +42,16 @@ class TrackReport:
 
     def add(self, at: float, media: Media, on_audio: OnAudio | None) -> None:
         """Take a piece of audio that came *at* so many seconds."""
-        if self.frames:
-            samples = self._last_size
-            if media.position is not None and self._last_position is not None:
-                samples = media.position - self._last_position
+        samples: int | None = self._last_size if self.format.readable else None
+        if media.position is not None and self._last_position is not None:
+            samples = media.position - self._last_position
+        if not self.frames:
+            self.first_at = at
+        elif samples is not None:
             due = self.format.seconds(samples)
             deviation = abs(at - self.last_at - due)
             self._deviations += deviation
             self.worst = max(self.worst, deviation)
-        else:
-            self.first_at = at
         self.last_at, self._last_size = at, media.samples
         self._last_position = media.position
         self.frames += 1
@@ -89,7 +90,7 @@ class TrackReport:
 
     def to_json(self) -> dict[str, Any]:
         """The track as a JSON object; positions and sums in samples, times in seconds."""
-        rate = self.frames_per_second
+        rate, account = self.frames_per_second, self.timeline.account
         return {
             "format": str(self.format),
             "frames": self.frames,
@@ -99,7 +100,7 @@ class TrackReport:
             "frames_per_second": None if rate is None else round(rate, 2),
             "jitter": round(self.jitter, 6),
             "worst_deviation": round(self.worst, 6),
-            "account": self.timeline.account.to_json(),
+            "account": account.to_json() if self.format.readable else None,
             "gaps": [
                 {"position": start, "samples": end - start} for start, end in self.timeline.holes
             ],

@@ -3,7 +3,8 @@
 Python's `json` is more generous than JSON (NaN, repeated keys, halves of surrogate pairs) and less
 robust than a server needs (deep nesting and huge numbers raise exceptions that are not its own).
 `read_json` hands out the document together with what is wrong with it as a text; `faults` walks a
-document for what JSON cannot carry. What a document *means* is not known here.
+document for what JSON cannot carry; `read_document` is both, for whoever takes a document without a
+fault or none. What a document *means* is not known here.
 
 Facts: RFC 8259 (UTF-8 without a byte order mark, section 8.1; names should be unique, section 4;
 limits on depth and range are the reader's to set, section 9).
@@ -19,12 +20,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
-from minivoice_ref.protocol.errors import LocalProtocolError, Problem
+from minivoice_ref.protocol.errors import InvalidDocument, LocalProtocolError, Problem
 
 __all__ = ["MAX_DEPTH", "MAX_PROBLEMS", "JsonText", "at", "encode_json", "faults", "kind"]
-__all__ += ["nearest", "read_json", "shown"]
+__all__ += ["nearest", "read_document", "read_json", "shown"]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; nothing that MiniVoice documents needs more than four."""
@@ -78,6 +80,15 @@ def read_json(body: bytes | str) -> JsonText:
     except RecursionError:
         return _unreadable(f"is nested deeper than {MAX_DEPTH} levels", "flatten it", problems)
     return JsonText(document, tuple(problems), readable=True)
+
+
+def read_document(body: bytes | str, what: str) -> object:
+    """Read *body* as one JSON document. Raises InvalidDocument, which calls it *what*."""
+    text = read_json(body)
+    problems = [*text.problems, *islice(faults(text.document), MAX_PROBLEMS)]
+    if problems:
+        raise InvalidDocument(what, problems[:MAX_PROBLEMS])
+    return text.document
 
 
 def faults(document: object, path: str = "") -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """The error catalogue: a code for each thing that can go wrong, its cause and its mend.
 
-A line of the three logs that tells of trouble carries a `code`, `MV-101` and so on;
-`minivoice-ref help MV-101` prints what stands here, `minivoice-ref explain` uses it. The hundreds
-follow the documented debug order, so that the lowest code of a failed call is where to begin.
+A line of the three logs that tells of trouble carries a `code`, `MV-101` and so on, as do the
+crosses of `minivoice-ref doctor`; `minivoice-ref help MV-101` prints what stands here,
+`minivoice-ref explain` uses it. The hundreds follow the documented debug order, so that the lowest
+code of a failed call is where to begin; only what `doctor` finds at the hosts comes last.
 
 Facts: MiniVoice documentation, media streams (the debug order). Knows nothing of logs.
 Read next: `error_texts.py`, the table itself.
@@ -26,11 +27,12 @@ GROUPS: Mapping[str, str] = {
     "5": "the end of the stream",
     "6": "webhooks and the call's result",
     "7": "ourselves and our disk",
+    "8": "the hosts, before any call",
 }
-"""What the first digit of a code says: the documented debug order, then ourselves."""
+"""What the first digit of a code says: the documented debug order, then ourselves, then hosts."""
 
 _ENTRY = re.compile(
-    r"^(?P<code>MV-[1-7]\d\d) (?P<title>.+)\n"
+    r"^(?P<code>MV-[1-8]\d\d) (?P<title>.+)\n"
     r"cause: (?P<cause>.+(?:\n  .+)*)\n"
     r"mend: (?P<mend>.+(?:\n  .+)*)\n",
     re.MULTILINE,

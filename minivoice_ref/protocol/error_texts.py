@@ -2,8 +2,9 @@
 
 Nothing but text, in the documented debug order: 1xx the answer, 2xx the stream's URL and its token,
 3xx accepting the connection, 4xx the media, 5xx the end of the stream, 6xx webhooks and the call's
-result, 7xx ourselves and our disk. A code never changes its meaning; one that is given up is not
-used again. How the text is read stands in `error_catalogue.py`.
+result, 7xx ourselves and our disk; and 8xx what `doctor` finds at the hosts before any of it. A
+code never changes its meaning; one that is given up is not used again. How the text is read stands
+in `error_catalogue.py`.
 """
 
 __all__ = ["TEXTS"]
@@ -34,6 +35,16 @@ cause: The log has no request for it: the number has another answer_url, the req
   or it named no call and came at another time.
 mend: Check the answer_url that is configured at the platform, its DNS and its certificate; reach it
   from outside with `minivoice-ref check URL`.
+MV-108 the answer_url gives no valid answer
+cause: Asked from outside, it gave none, another status than 2xx, or actions that have faults.
+mend: Do what the line beside the code says; `minivoice-ref check URL` lists every fault.
+MV-109 the answer is slow
+cause: It took longer than the doctor allows (--fast); the caller hears nothing in the meantime.
+mend: Decide from memory: no database and no other service before the answer.
+MV-110 two calls fare differently at the answer_url
+cause: One of two requests, a moment apart, got a valid answer and the other did not: one of several
+  instances is ill, or the answer depends on something that fails now and then.
+mend: Ask each instance by itself; have all of them answer every call, at once and alike.
 MV-201 the stream_url cannot be used
 cause: It is not a wss URL; the platform opens no other.
 mend: Give wss://host/path; AnswerRequest.stream_url() makes a good one, below public_url if set.
@@ -64,6 +75,10 @@ cause: They name an address that the platform cannot reach by wss, or a proxy th
   /stream; the line names the setting.
 mend: Set public_url to the https URL under which the platform reaches us, and let what stands there
   pass /stream/ on to the door of the streams.
+MV-208 a wrong token is let in
+cause: A stream with a token that nobody made was accepted, or broke the receiver, instead of being
+  refused before the upgrade. Whoever finds the URL can send audio into it.
+mend: Check the token before the upgrade and answer 403; our own receiver does (require_token).
 MV-301 the TLS handshake failed
 cause: The peer did not trust our certificate, gave up, or spoke no TLS at all.
 mend: Serve the whole chain of a certificate that the public trusts, for the very name in the URL;
@@ -86,8 +101,10 @@ cause: A header of the handshake is missing or wrong; mostly a proxy in front dr
   Upgrade, or speaks HTTP/1.0 or HTTP/2 to us.
 mend: Tell the proxy to pass WebSockets on, by HTTP/1.1, with both headers.
 MV-307 a stream came while no more were taken
-cause: The receiver was about to stop, or is full.
-mend: Let the load balancer take it out of service before it is stopped.
+cause: The receiver was about to stop; or there were as many streams as it takes, in all, of one
+  call or with one token; the line names the limit.
+mend: Let the load balancer take it out of service before it is stopped. If calls are turned away,
+  raise the limit, or share the load; a third stream with one token may be somebody else's.
 MV-308 a connection was lost while it was being served
 cause: The peer went away, or a network between did.
 mend: Nothing, where it is rare. If often, look at proxies' idle and total time limits.
@@ -102,6 +119,19 @@ cause: The platform could not reach the stream_url: name, port, firewall, certif
   fault with the action; or the call ended before.
 mend: Check from outside that the URL's host and port answer (`minivoice-ref doctor`); set
   public_url to the name that the platform can reach.
+MV-312 the stream_url accepts no stream
+cause: Asked from outside, the URL that the answer gave did not answer 101: the path leads
+  elsewhere, a proxy drops the upgrade, or the token of one instance is refused by another.
+mend: Do what the line beside the code says; look into the receiver's log for the same moment.
+MV-313 somebody came who may not
+cause: The address is in none of the networks of `allow`, or answer_auth or stream_auth was not
+  shown. Behind a proxy that trusted_proxies does not name, everybody has the proxy's address.
+mend: If it was the platform, compare the peer in the line with `allow`, and see what it sends.
+MV-314 there were too many connections
+cause: limits.connections, limits.connections_per_address or limits.handshakes was reached: by a
+  flood, by a client that never closes, or by more calls than the limit was made for.
+mend: See with /health how many were refused. If it was the platform, raise the limit and the number
+  of files that the process may have open; else keep the address out at the firewall.
 MV-401 a stream was opened and nothing was sent
 cause: No message came within timeouts.first_message; the stream was closed with 1008.
 mend: See with a capture whether the platform waits for something from us, as a subprotocol or a
@@ -119,7 +149,7 @@ MV-404 a message was not understood
 cause: It has a shape, a track or an encoding that the stream's dialect does not know.
 mend: Read it in the log: it is quoted with the reason. Nothing else of the stream is affected.
 MV-405 the audio's format is a guess
-cause: No start message named it, or named one that we do not know; fallback_format was taken.
+cause: No start message named it, or not all of it; what lacked was taken from fallback_format.
 mend: Listen to the recording. If it is noise, set fallback_format, l16 or dialect;
   `minivoice-ref show` on a capture tells what the audio looks like.
 MV-406 the platform's clock jumped
@@ -139,6 +169,11 @@ MV-409 a track that was asked for was not heard
 cause: The answer asked for it, but no audio of it came.
 mend: See in the log's first messages which tracks the platform announced; a call with one party
   silent from its start may send nothing for it.
+MV-410 the audio is in a codec that cannot be read here
+cause: The platform named its codec, and it is none of mu-law, A-law and L16. The bytes are counted
+  and handed to the application as they came; there are no samples to count or to record.
+mend: Ask the platform for mu-law, A-law or L16, or decode frame.payload in the application. If the
+  name is only another spelling of one of these, the dialect should learn it.
 MV-501 the platform vanished
 cause: The connection broke without a goodbye (1006): a crash, a network, a proxy's time limit.
 mend: Look whether it always happens after the same time: that is a proxy. Lower
@@ -179,6 +214,9 @@ mend: Return when the loop over the frames ends; do slow work for a finished str
 MV-512 the end of the stream is not in the log
 cause: The stream is still going; or the receiver was killed, or the machine stopped.
 mend: Ask again when the call is over. If it is, look for what killed the process.
+MV-513 a stream sent too many messages
+cause: More than limits.message_rate a second, for longer than a burst; it was closed with 1008.
+mend: If it is the platform's way, raise the limit; a hundred a second is usual.
 MV-601 a webhook came without a signature
 cause: No webhook_secret is set at the platform, or a proxy dropped its two headers; or a stranger
   knocked.
@@ -226,6 +264,22 @@ mend: Set this machine's clock by NTP. If the clocks agree, see which of the tim
 MV-613 the call failed
 cause: The platform sent call.failed; what it knows of the reason is in the event's data.
 mend: Read the event's status and data; if the answer was good, the reason is the phone network's.
+MV-614 a good webhook is not accepted
+cause: Asked from outside, the webhook_url did not answer 2xx to an event as MiniVoice sends it: the
+  secrets differ, the path is wrong, or the application fails.
+mend: Use one secret here and there, over the timestamp, a full stop and the raw body; see the
+  application's log.
+MV-615 a webhook without a signature is not refused
+cause: The application took it, or failed at it, though it has a secret: anybody can tell it that a
+  call has ended.
+mend: Answer 401 to what has no signature, before anything is done with it.
+MV-616 a webhook with a wrong signature is not refused
+cause: The application took it, or failed at it: the signature is not compared, or not over the raw
+  body.
+mend: Compute the HMAC over the raw body, compare it in constant time, and answer 401.
+MV-617 an old webhook is not refused
+cause: It was signed long ago and taken all the same: whoever once saw it can send it again.
+mend: Answer 401 to timestamps more than some minutes from the clock.
 MV-701 a connection ran into a fault of ours
 cause: Our code raised where it must not; or on_stream did, then MV-509 stands just before it.
   Nothing else was affected.
@@ -245,4 +299,47 @@ mend: Make room; look how fast the disk is. What is missing can no longer be exp
 MV-706 a capture ended before its stream
 cause: The disk would not take it, or its file reached limits.capture; what was written is good.
 mend: Make room on the disk of the data folder, or raise limits.capture.
+MV-707 part of the audio is not in the recording
+cause: It came when 30 seconds of its track already waited for the disk, has another sample rate
+  than the stream, or lies more than ten seconds before the stream's first timestamp. The account
+  has it.
+mend: If the disk is slow, see how fast it is. Else keep a capture and look at it with
+  `minivoice-ref show`.
+MV-708 a task blocked the event loop
+cause: The function in the line computed, or waited without `await`, for so long; no stream
+  was read and nobody was answered. `before` is the place it reached next.
+mend: Do long work in a thread (trio.to_thread.run_sync) or in another process.
+MV-709 a new certificate could not be used
+cause: It was to be read anew (SIGHUP), and its files do not fit together or cannot be read.
+mend: Mend the files that the line names, then send SIGHUP again; the one before is still in use.
+MV-710 others on this machine may look into the data folder
+cause: It was there before, and its mode lets others in. The files in it are ours alone.
+mend: chmod 700 the folder.
+MV-711 the process may open too few files
+cause: `ulimit -n` allows fewer than limits.connections need, so fewer connections are let in.
+mend: Raise the limit on open files (LimitNOFILE in systemd), or lower limits.connections.
+MV-801 the host has no address
+cause: DNS knows no address for the name, or its servers did not answer in time.
+mend: Make an A or AAAA record, or correct the name in the URL.
+MV-802 nobody answers at the port
+cause: The connection was refused, or a firewall drops it.
+mend: Start what should listen there, correct the port, or let the port pass from everywhere.
+MV-803 there is no TLS
+cause: The URL is not https or wss, what listens there does not speak TLS, or it offers no version
+  of today.
+mend: Let TLS of version 1.2 or newer end at this port: MiniVoice comes by https and wss only.
+MV-804 the certificate is not trusted
+cause: It is self-signed, made by an authority that the public does not know, or sent without the
+  certificates between.
+mend: Use a certificate of a public authority, and have the server send the whole chain.
+MV-805 the certificate is for another name
+cause: The name in the URL is none of those that the certificate has.
+mend: Get a certificate for this name, or use a name that it has.
+MV-806 the certificate is out of date, or soon will be
+cause: It is not good yet or no longer, or fewer days are left than the doctor wants.
+mend: Renew it, and see why that did not happen by itself.
+MV-807 the clocks do not agree
+cause: The application's clock, as its Date header has it, is further from ours than allowed.
+  Signatures and tokens carry times.
+mend: Have both machines set by NTP.
 """

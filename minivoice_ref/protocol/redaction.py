@@ -39,7 +39,7 @@ _STREAM_SEGMENT = re.compile(r"(/stream/+)([^/?#\s\"\\…]{1,6})[^/?#\s\"\\]*", 
 _FIELD = re.compile(r"([?&;#])([^=&;#]*)=([^&;#]*)")
 _USER = re.compile(r"(//)[^/?#]*@")
 _JSON_MEMBER = re.compile(
-    r'("([^"\\]*)"\s*:\s*)(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^\s",:{}\[\]]+)', re.DOTALL
+    r'("([^"\\]*)"\s*:\s*)(?:"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[^\s",:{}\[\]]+)', re.DOTALL
 )
 _MARGIN = (
     4096  # characters read beyond an excerpt's end, so that a secret on its edge is still whole

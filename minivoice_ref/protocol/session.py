@@ -45,7 +45,14 @@ from enum import Enum
 from typing import Literal
 
 from minivoice_ref.protocol.dialects.base import FALLBACK_FORMAT, Dialect, DialectSettings, Sign
-from minivoice_ref.protocol.dialects.detect import ANY, DIALECTS, dialect_named, guess, look
+from minivoice_ref.protocol.dialects.detect import (
+    ANY,
+    DIALECTS,
+    dialect_named,
+    foreign,
+    guess,
+    look,
+)
 from minivoice_ref.protocol.dialects.fields import object_of
 from minivoice_ref.protocol.errors import LocalProtocolError, RemoteProtocolError
 from minivoice_ref.protocol.media import (
@@ -178,7 +185,8 @@ class MediaSession:
         """Take a message while the dialect is open: hold it, or settle the matter."""
         sign, dialect = look(message, self._candidates)
         if dialect is None:
-            return [Unknown(message, "no dialect knows such a message before a start")]
+            why = foreign(message) or "no dialect knows such a message before a start"
+            return [Unknown(message, why)]
         if sign is Sign.START or sign is Sign.LIKELY_START:
             return self._settle(dialect, message)
         self._held.append(message)

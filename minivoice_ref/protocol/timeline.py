@@ -145,11 +145,11 @@ class Timeline:
         if not self._begun:
             self._begun = True
             self._first = self._end = 0 if position is None else position
-        start = self._end if position is None else position + self._offset
-        if start == self._end:
-            self._end += samples
-            self._received += samples
+        start = self.extend(position, samples)
+        if start is not None:
             return Placement((Piece(0, start, samples),), 0, "next")
+        assert position is not None
+        start = position + self._offset
         if start > self._end + self._jump or start + samples < self._first - self._jump:
             self._offset += self._end - start
             self._jumps += 1
@@ -157,6 +157,22 @@ class Timeline:
         if start > self._end:
             return self._after_gap(start, samples)
         return self._behind(start, start + samples)
+
+    def extend(self, position: int | None, samples: int) -> int | None:
+        """Place audio if it is the ordinary case: whole, at the end of a line that has begun.
+
+        Returns where its first sample lies. None says that nothing was done and that `place` has to
+        decide. It stands by itself because nearly all audio is of this kind, and all that `place`
+        has to say of it is this one number.
+        """
+        end = self._end
+        if samples <= 0 or not self._begun:
+            return None
+        if position is not None and position + self._offset != end:
+            return None
+        self._end = end + samples
+        self._received += samples
+        return end
 
     def _after_gap(self, start: int, samples: int) -> Placement:
         """Place audio beyond the end of the line."""

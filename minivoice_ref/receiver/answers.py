@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import cast
 
 import trio
@@ -154,10 +156,11 @@ def _asked(
 ) -> AnswerRequest:
     """The request as the application sees it."""
     answer_id = new_answer_id()
-    subject = Subject(call_id, answer_id)
+    subject, number = Subject(call_id, answer_id), count()
 
     def new_stream_url() -> str:
-        expires = shared.clock() + shared.config.token_lifetime
+        # Two URLs of one answer are two streams, so no two may expire in the same millisecond.
+        expires = shared.clock() + shared.config.token_lifetime + next(number) / 1000
         return f"{shared.stream_base}/{mint_token(shared.token_key, str(subject), expires)}"
 
     return AnswerRequest(
@@ -174,8 +177,8 @@ def _asked(
 
 
 def _told(action: Action) -> dict[str, object]:
-    """An action for the log: its URLs without their secrets."""
+    """An action for the log, typed whatever its form: its URLs without their secrets."""
     return {
         name: redact_url(value) if isinstance(value, str) and "://" in value else value
-        for name, value in action.to_json().items()
+        for name, value in replace(action, form="typed").to_json().items()
     }

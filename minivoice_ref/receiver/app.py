@@ -59,7 +59,7 @@ class AnswerRequest:
     new_stream_url: Callable[[], str] = field(default=_example_stream_url, repr=False)
 
     def stream_url(self) -> str:
-        """A `wss` URL of this receiver for one stream of this call.
+        """A `wss` URL of this receiver for one stream of this call, another one each time.
 
         It carries a token that ties the stream to the call and expires, hence it is a secret: put
         it into the answer and nowhere else.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -27,7 +27,7 @@ from typing import Any
 import trio
 
 from minivoice_ref._version import __version__
-from minivoice_ref.config import Config
+from minivoice_ref.config import Config, Timeouts
 from minivoice_ref.protocol.capture_format import (
     Ended,
     Handshake,
@@ -40,9 +40,9 @@ from minivoice_ref.protocol.capture_format import (
 )
 from minivoice_ref.protocol.dialects.fields import object_of
 from minivoice_ref.protocol.media import WireMessage
-from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.disk import Disk, Writer
 from minivoice_ref.receiver.endings import Ending
-from minivoice_ref.receiver.intake import Note
+from minivoice_ref.receiver.journal import Note
 from minivoice_ref.receiver.shared import Shared
 
 __all__ = ["Capture", "capture_path", "new_capture"]
@@ -60,7 +60,7 @@ def capture_path(folder: Path, stream_id: str, began: float) -> Path:
 
 
 def new_capture(
-    shared: Shared, stream_id: str, call_id: str | None, opened: Mapping[str, Any]
+    shared: Shared, stream_id: str, call_id: str | None, opened: Mapping[str, Any], note: Note
 ) -> Capture | None:
     """The capture of a stream that was just opened; None where the setting is off.
 
@@ -85,7 +85,8 @@ def new_capture(
         shared.captures,
         limit=config.limits.capture,
         secrets=[one for one in (config.webhook_secret, config.token_key) if one],
-        patience=config.timeouts.finish,
+        note=note,
+        timeouts=config.timeouts,
     )
 
 
@@ -93,8 +94,9 @@ class Capture:
     """The capture of one stream into the new file *path*, while `run` runs.
 
     Of messages, 4 MiB at most wait for the disk; newer ones are lost, and a `lost` line says how
-    many. The file ends at *limit* bytes. *secrets* are taken out of all texts. *patience* (seconds)
-    bounds the last write.
+    many. The file ends at *limit* bytes. *secrets* are taken out of all texts. *note* logs where
+    the file is, and what became of it if something did. `timeouts.finish` bounds each of the last
+    writes.
     """
 
     def __init__(
@@ -105,113 +107,97 @@ class Capture:
         *,
         limit: int,
         secrets: Sequence[str] = (),
-        patience: float,
+        note: Note,
+        timeouts: Timeouts,
     ) -> None:
         self.path = path
-        self.trouble: str | None = None
         self.lost = 0
-        self._handshake = handshake
-        self._disk = disk
-        self._limit = limit
         self._secrets = secrets
-        self._patience = patience
         self._opened_at = trio.current_time()
-        self._descriptor: int | None = None
-        self._size = 0
-        self._waiting: list[Record] = []
-        self._waiting_bytes = 0
         self._missing = Lost(0.0, 0, 0)
-        self._something_waits, self._much_waits = trio.Event(), trio.Event()
-        self._finished = trio.Event()
+        self._writer = Writer(
+            _File(path, handshake, limit, secrets),
+            disk,
+            most=_MOST_BYTES,
+            many=_MANY_BYTES,
+            every=_EVERY,
+            on_open=partial(note, "capture", file=path),
+            on_trouble=lambda why: note(
+                "capture_failed", level=logging.ERROR, code="MV-706", why=why
+            ),
+            timeouts=timeouts,
+        )
+        self._writer.begin()
 
     @property
     def file(self) -> Path | None:
-        """The file, for the log; None where it is not whole."""
-        return None if self.trouble else self.path
+        """The file, for the log; None where it was never made, or is not whole."""
+        writer = self._writer
+        return self.path if writer.is_open and writer.trouble is None else None
 
     def add(self, messages: Sequence[WireMessage]) -> None:
         """Keep messages that came just now. Never waits."""
-        if self.trouble is not None:
+        if self._writer.trouble is not None:
             return
         at = trio.current_time() - self._opened_at
         for message in messages:
             size = len(message) + _OVERHEAD
-            if self._waiting_bytes + size > _MOST_BYTES:
+            if self._writer.has_room(size):
+                self._tell_missing()
+                self._writer.add(Message(at, "platform", message), size)
+            else:
                 missing = self._missing
                 self.lost += 1
                 self._missing = Lost(at, missing.messages + 1, missing.bytes + len(message))
-                continue
-            self._tell_missing()
-            self._waiting.append(Message(at, "platform", message))
-            self._waiting_bytes += size
-        self._something_waits.set()
-        if self._waiting_bytes > _MANY_BYTES:
-            self._much_waits.set()
 
     def finish(self, ending: Ending) -> None:
         """Say that nothing more comes, and why: `run` writes the rest and returns."""
         self._tell_missing()
         at = trio.current_time() - self._opened_at
         reason = hide_secrets(ending.reason, self._secrets)
-        self._waiting.append(Ended(at, ending.what, ending.by, ending.code, reason))
-        self._finished.set()
-        self._something_waits.set()
-        self._much_waits.set()
+        self._writer.add(Ended(at, ending.what, ending.by, ending.code, reason))
+        self._writer.finish()
 
-    async def run(self, note: Note) -> None:
-        """Write what is added until `finish`, or until the disk fails and `trouble` says how.
-
-        Cancelled, it still writes what it has: that waits *patience* at most for `finish` and for
-        the disk to begin. *note* logs where the file is, and what became of it if something did.
-        """
-        note("capture", file=self.path)
-        try:
-            await self._try(self._open)
-            while self.trouble is None and not self._finished.is_set():
-                await self._something_waits.wait()
-                with trio.move_on_after(_EVERY):
-                    await self._much_waits.wait()
-                self._something_waits, self._much_waits = trio.Event(), trio.Event()
-                await self._try(partial(self._put, self._take()))
-        finally:
-            with trio.move_on_after(self._patience, shield=True):
-                if self.trouble is None:
-                    await self._finished.wait()  # cancelled, the stream still says how it ended
-                await self._try(partial(self._close, self._take()))
-            if self.trouble is not None:
-                why = {"code": "MV-706", "why": self.trouble}
-                note("capture_failed", level=logging.ERROR, **why)
+    async def run(self) -> None:
+        """Write what is added until `finish`; a disk that fails is logged. See `Writer.run`."""
+        await self._writer.run()
 
     def _tell_missing(self) -> None:
         """Put a line where messages are missing, in front of what comes after them."""
         if self._missing.messages:
-            self._waiting.append(self._missing)
+            self._writer.add(self._missing)
             self._missing = Lost(0.0, 0, 0)
 
-    def _take(self) -> list[Record]:
-        records, self._waiting = self._waiting, []
-        self._waiting_bytes = 0
-        return records
 
-    async def _try(self, work: Callable[[], None]) -> None:
-        """Do disk work; take down what the disk, or the memory, would not do."""
-        await trio.lowlevel.checkpoint()
-        try:
-            await self._disk.run(work)
-        except (OSError, MemoryError) as exc:
-            self.trouble = self.trouble or f"{type(exc).__name__}: {exc}"
+class _File:
+    """What the disk has of a capture. See `disk.Sink`."""
 
-    # --- in a worker thread ---
+    def __init__(
+        self, path: Path, handshake: Handshake, limit: int, secrets: Sequence[str]
+    ) -> None:
+        self._path = path
+        self._handshake = handshake
+        self._limit = limit
+        self._secrets = secrets
+        self._descriptor: int | None = None
+        self._size = 0
 
-    def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def open(self) -> None:
+        """Make the folder and the file, and write its first line."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._descriptor = os.open(self.path, flags, 0o600)
+        self._descriptor = os.open(self._path, flags, 0o600)
         self._write(write_handshake(self._handshake))
 
-    def _put(self, records: Sequence[Record]) -> None:
-        if self._descriptor is not None and records:
-            self._write(b"".join(map(write_record, map(self._clean, records))))
+    def put(self, records: Sequence[Record]) -> None:
+        """Write a line for each record, without its secrets."""
+        self._write(b"".join(map(write_record, map(self._clean, records))))
+
+    def close(self, trouble: str | None) -> None:
+        """Close the file."""
+        del trouble  # the missing last line says it
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def _clean(self, record: Record) -> Record:
         if not isinstance(record, Message):
@@ -238,15 +224,6 @@ class Capture:
                 os.ftruncate(self._descriptor, self._size)
             raise
         self._size += len(member)
-
-    def _close(self, rest: Sequence[Record]) -> None:
-        if self._descriptor is None:
-            return
-        try:
-            if self.trouble is None:
-                self._put(rest)
-        finally:
-            os.close(self._descriptor)
 
 
 def _settings(config: Config) -> dict[str, object]:

@@ -36,9 +36,9 @@ _CONNECTIONS = {
 _REQUESTS = {408: "MV-304", 413: "MV-305", 431: "MV-305"}
 _UPGRADES = {426: "MV-306", 503: "MV-307"}
 _REFUSALS: Mapping[Log, Mapping[int, str]] = {
-    "answers": {405: "MV-106"},
-    "streams": {404: "MV-205", 405: "MV-310", 426: "MV-309"},
-    "webhooks": {400: "MV-605"},
+    "answers": {401: "MV-313", 403: "MV-313", 405: "MV-106"},
+    "streams": {401: "MV-313", 403: "MV-313", 404: "MV-205", 405: "MV-310", 426: "MV-309"},
+    "webhooks": {400: "MV-605", 403: "MV-313"},
 }
 _OTHER_REFUSALS: Mapping[Log, str] = {
     "answers": "MV-105",

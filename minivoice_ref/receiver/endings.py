@@ -9,6 +9,7 @@
     `no_message`        1008    us           nothing came after the opening (`first_message`)
     `silent`            1008    us           nothing came for too long (`silence`)
     `no_pong`           1008    us           a ping went unanswered (`pong`): probably it is gone
+    `too_fast`          1008    us           too many messages came (`message_rate`)
     `too_long`          1008    us           the longest stream was reached (`longest_stream`)
     `draining`          1001    us           the server goes, and the grace is over
     `on_stream_raised`  1011    application  `on_stream` failed
@@ -37,6 +38,7 @@ __all__ = [
     "NO_PONG",
     "RAISED",
     "STOPPED",
+    "TOO_FAST",
     "Ending",
     "OnStreamFailed",
     "no_message",
@@ -74,6 +76,7 @@ class Ending:
 STOPPED = Ending("stopped", 1000, "the stream was stopped", "platform")
 DRAINING = Ending("draining", 1001, "the server is going away", "us", error="MV-508")
 NO_PONG = Ending("no_pong", 1008, "no answer to a ping", "us", error="MV-506")
+TOO_FAST = Ending("too_fast", 1008, "too many messages", "us", error="MV-513")
 FAILED = Ending("failed", 1011, "internal error", "us", error="MV-702")
 RAISED = Ending("on_stream_raised", 1011, "internal error", "application", error="MV-509")
 CLOSED_BY_APPLICATION = Ending("on_stream_closed", 1000, "", "application")

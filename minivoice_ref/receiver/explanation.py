@@ -28,7 +28,7 @@ QUESTIONS: Mapping[str, str] = {
 """The steps by name. Facts: MiniVoice documentation, media streams: debug order, three logs."""
 
 _REMARKS = frozenset(
-    ("MV-207", "MV-302", "MV-404", "MV-405", "MV-406", "MV-407", "MV-511", "MV-608")
+    ("MV-207", "MV-302", "MV-404", "MV-405", "MV-406", "MV-407", "MV-511", "MV-608", "MV-707")
 )
 _TOLD = frozenset(("time", "log", "level", "what", "code", "call_id", "stream_id", "answer_id"))
 _MARKS = {True: "yes", False: "NO", None: "?"}

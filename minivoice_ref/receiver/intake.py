@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from minivoice_ref.config import Config, Limits
 from minivoice_ref.protocol.media import (
@@ -33,18 +33,13 @@ from minivoice_ref.protocol.media import (
 from minivoice_ref.protocol.redaction import excerpt, redact_headers
 from minivoice_ref.protocol.session import MediaSession
 from minivoice_ref.protocol.timeline import Account, Timeline
+from minivoice_ref.receiver.journal import Note
 from minivoice_ref.receiver.media_stream import Frame, HandOver
 from minivoice_ref.receiver.recording import Recording
 
-__all__ = ["Intake", "Note", "new_session", "told_of_start"]
+__all__ = ["Intake", "new_session", "told_of_start"]
 
 _MOST_LINES = 50  # of one kind in the log of one stream
-
-
-class Note(Protocol):
-    """Adds a line to the streams' log, with the ids of this stream."""
-
-    def __call__(self, what: str, *, code: str | None = None, **fields: Any) -> None: ...
 
 
 def new_session(config: Config) -> MediaSession:
@@ -73,7 +68,7 @@ class _TrackState:
 class Intake:
     """Takes the messages of one stream. *on_start* is called when it has started, before its audio.
 
-    `recording` may be set by then. `stopped` says whether the platform has stopped the stream.
+    `stopped` says whether the platform has stopped the stream.
     """
 
     def __init__(
@@ -84,6 +79,7 @@ class Intake:
         *,
         note: Note,
         on_start: Callable[[Started], None],
+        recording: Recording | None = None,
     ) -> None:
         self._session = session
         self._hand_over = hand_over
@@ -92,10 +88,12 @@ class Intake:
         self._on_start = on_start
         self._tracks: dict[Track, _TrackState] = {}
         self._seen: Counter[str] = Counter()
+        self._bytes_unread: Counter[Track] = Counter()
         self.messages = 0
         self.size = 0
         self.stopped = False
-        self.recording: Recording | None = None
+        self._recording = recording
+        self.tap: Callable[[Frame], None] | None = None  # of whoever watches (annex.py)
 
     def take(self, message: WireMessage) -> None:
         """Take one message. Raises RemoteProtocolError where the stream cannot go on after it."""
@@ -123,6 +121,7 @@ class Intake:
             "tracks": {track: _sums(state) for track, state in self._tracks.items()},
             "gaps": self._seen["gap"],
             "unknown": self._seen["unknown"],
+            "bytes_unread": dict(self._bytes_unread),
             "dropped": dict(self._hand_over.dropped),
         }
 
@@ -144,10 +143,25 @@ class Intake:
                 self._hand_over.put(event)
 
     def _media(self, media: Media) -> None:
-        state = self._tracks.get(media.track)
+        track, payload, format = media.track, media.payload, media.format
+        state = self._tracks.get(track)
         if state is None:
             state = self._first(media)
         state.frames += 1
+        if not format.readable:
+            self._unreadable(media)
+            return
+        samples, torn = divmod(len(payload), format.bytes_per_sample)
+        position = None if torn else state.timeline.extend(media.position, samples)
+        if position is None:
+            self._place(media, state)
+        else:  # the next piece after the last one, whole: so it is with nearly all
+            self._pass_on(Frame(track, position, payload, format))
+
+    def _place(self, media: Media, state: _TrackState) -> None:
+        """Place audio that is not simply the next; say what is odd about it."""
+        if torn := media.torn:
+            self._bytes_unread[media.track] += torn
         placement = state.timeline.place(media.position, media.samples)
         if placement.lost:
             place = placement.pieces[0].position - placement.lost
@@ -159,15 +173,27 @@ class Intake:
         width = media.format.bytes_per_sample
         for offset, position, length in placement.pieces:
             payload = media.payload[offset * width : (offset + length) * width]
-            self._hand_over.put(Frame(media.track, position, payload, media.format))
-            if self.recording is not None:
-                self.recording.add(media.track, position, payload, media.format)
+            self._pass_on(Frame(media.track, position, payload, media.format))
+
+    def _pass_on(self, frame: Frame) -> None:
+        self._hand_over.put(frame)
+        if self.tap is not None:
+            self.tap(frame)
+        if self._recording is not None:
+            self._recording.add(frame.track, frame.position, frame.payload, frame.format)
+
+    def _unreadable(self, media: Media) -> None:
+        """Hand on audio of an unknown codec as it came: nobody can tell where its samples are."""
+        track = media.track
+        self._bytes_unread[track] += len(media.payload)
+        self._hand_over.put(Frame(track, media.position or 0, media.payload, media.format))
 
     def _first(self, media: Media) -> _TrackState:
         timeline = Timeline(media.format.sample_rate, self._limits.jump)
         state = self._tracks[media.track] = _TrackState(media.format, timeline)
         size, position = len(media.payload), media.position
-        self._note("first_media", track=media.track, position=position, bytes=size)
+        code = None if media.format.readable else "MV-410"
+        self._note("first_media", track=media.track, position=position, bytes=size, code=code)
         return state
 
     def _note_first_times(self, what: str, code: str | None, **fields: object) -> None:

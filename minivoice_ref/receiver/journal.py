@@ -19,31 +19,31 @@ The files are written by one task through a `Disk`, never by whoever notes somet
 writes all that was noted. Secrets are kept out by those who note; as a second fence every line is
 searched for the secrets we know and for stream tokens before it goes anywhere.
 
-This module knows nothing of calls, sockets or HTTP. Read next: `inbox.py`; what is read out of the
-logs again stands in `evidence.py`.
+This module knows nothing of calls, sockets or HTTP. Read next: `log_files.py`; what is read out of
+the logs again stands in `evidence.py`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
-from minivoice_ref.config import Timeouts
+from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.protocol.error_catalogue import CATALOGUE
 from minivoice_ref.protocol.redaction import excerpt, hide_tokens
 from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.log_files import append
 
-__all__ = ["LOGS", "WHAT", "Journal", "Log", "in_words", "open_journal", "told_of"]
+__all__ = ["LOGS", "WHAT", "Journal", "Log", "Note", "in_words", "open_journal", "told_of"]
 
 Log: TypeAlias = Literal["answers", "streams", "webhooks"]
 LOGS: tuple[Log, ...] = ("answers", "streams", "webhooks")
@@ -60,8 +60,10 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
     "streams": {
         "refused": "a request for a stream, or for nothing we have; status and why",
         "connection": "trouble on a connection: TLS, its head, its deadlines, faults",
+        "limit": "somebody is over this limit; so many were refused since the last such line",
         "settings": "with this setting, the stream URLs of our answers may lead nowhere",
         "open": "a stream connected: path, headers and subprotocols, secrets redacted",
+        "opened_again": "its token has opened streams before: this one is the nth",
         "message": "one of the first messages of a stream, as it came",
         "started": "the dialect, the format and the tracks of a stream are known",
         "call_ids_differ": "the start message names another call than the token; the token wins",
@@ -78,11 +80,21 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
         "application_cut": "on_stream did not return in time after its stream ended",
         "recording": "a recording began; its file",
         "recording_failed": "a recording ended before its stream did, and why",
+        "recording_lacks": "so many samples came that have no place in the recording",
         "capture": "every message of the stream is kept in this file",
         "capture_failed": "the capture ended before its stream did, and why",
         "disconnected": "the connection is over: close code, reason, by whom",
         "account": "the last line of a stream: all that came, lost and dropped, and the recording",
         "lost_lines": "so many lines could not be kept while the disk failed",
+        "blocked": "a task kept the event loop for so long, and with it every stream",
+        "certificate": "the certificate was read anew; new connections get it",
+        "certificate_failed": "it could not be; the one before stays",
+        "console_opened": "a browser looks at the console, from here",
+        "console_closed": "it has gone; so many messages it was too slow for",
+        "console_refused": "somebody may not look: status, why, from where",
+        "listening": "somebody listens to the call by the console, from here",
+        "listening_ended": "and does not any more",
+        "test_call": "a test call was ordered at the console, from here",
     },
     "webhooks": {
         "accepted": "an event was committed and acknowledged",
@@ -98,9 +110,16 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
 }
 """Every name that a line's `what` can have, and what it means."""
 
+_USUAL = Limits()
 _MOST_BYTES = 8 * 1024 * 1024
 _RETRY_AFTER = 1.0
 _LONGEST_ERROR = 400  # characters
+
+
+class Note(Protocol):
+    """Adds a line to the streams' log, with the ids of one stream; see `Journal.note`."""
+
+    def __call__(self, what: str, *, code: str | None = None, **fields: Any) -> None: ...
 
 
 class Journal:
@@ -108,21 +127,29 @@ class Journal:
 
     What waits for the disk is bounded (8 MiB). When it is full, the newest line is lost and
     counted, and the first line that finds room again says how many were. Everything here is
-    called from Trio's thread.
+    called from Trio's thread. `on_line` is called with each line, lost or not.
     """
 
     def __init__(
-        self, folder: Path, disk: Disk, *, clock: Callable[[], float], secrets: Iterable[str]
+        self,
+        folder: Path,
+        disk: Disk,
+        *,
+        clock: Callable[[], float],
+        secrets: Iterable[str],
+        limits: Limits = _USUAL,
     ) -> None:
         self._folder = folder
         self._disk = disk
         self._clock = clock
+        self._limits = limits
         self._secrets = tuple(secrets)
         self._waiting: dict[Log, list[bytes]] = {}
         self._size = 0
         self._lost = 0
         self._something_waits = trio.Event()
         self.trouble: str | None = None
+        self.on_line: Callable[[Mapping[str, object]], None] | None = None
 
     def note(
         self,
@@ -160,6 +187,8 @@ class Journal:
         logger = logging.getLogger(f"minivoice_ref.{log}")
         if logger.isEnabledFor(level):
             logger.log(level, "%s", in_words(kept), extra={"minivoice": kept})
+        if self.on_line is not None:
+            self.on_line(kept)
         self._put(log, json.dumps(kept).encode("ascii") + b"\n")
 
     def _clean(self, value: object) -> object:
@@ -200,7 +229,9 @@ class Journal:
         left = {log: b"".join(lines) for log, lines in self._waiting.items()}
         self._waiting = {}
         try:
-            left, self.trouble = await self._disk.run(partial(_append, self._folder, left))
+            left, self.trouble = await self._disk.run(
+                partial(append, self._folder, left, self._limits)
+            )
         finally:
             for log, data in left.items():
                 self._waiting.setdefault(log, []).insert(0, data)
@@ -215,6 +246,7 @@ async def open_journal(
     *,
     clock: Callable[[], float],
     secrets: Iterable[str] = (),
+    limits: Limits = _USUAL,
     timeouts: Timeouts,
 ) -> AsyncIterator[Journal]:
     """Keep a journal in *folder*, which must exist, while the block runs.
@@ -222,7 +254,7 @@ async def open_journal(
     Leaving the block, for whatever reason, writes what was noted; cancellation does not stop
     that, but it gets no more than `timeouts.finish`.
     """
-    journal = Journal(folder, disk, clock=clock, secrets=secrets)
+    journal = Journal(folder, disk, clock=clock, secrets=secrets, limits=limits)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(journal.write_as_it_comes)
@@ -253,35 +285,3 @@ def in_words(line: Mapping[str, object]) -> str:
             plain = isinstance(value, str) and value.isprintable() and value and " " not in value
             words.append(f"{name}={value if plain else json.dumps(value)}")
     return " ".join(words)
-
-
-def _append(folder: Path, lines: Mapping[Log, bytes]) -> tuple[dict[Log, bytes], str | None]:
-    """Append to each log's file; return what could not be written, and why not.
-
-    Each file is opened anew, so that whoever rotates logs may move it away at any time.
-    """
-    left = dict(lines)
-    for log, data in lines.items():
-        path = folder / f"{log}.jsonl"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                _end_torn_line(descriptor)
-                written = 0
-                while written < len(data):
-                    written += os.write(descriptor, data[written:])
-                    # A line that was cut in two is kept whole for the next try.
-                    left[log] = data[data.rfind(b"\n", 0, written) + 1 :]
-            finally:
-                os.close(descriptor)
-        except OSError as exc:
-            return left, f"{path.name}: {exc.strerror or exc}"
-        del left[log]
-    return left, None
-
-
-def _end_torn_line(descriptor: int) -> None:
-    """Put a line's end behind a last line that a full disk or a killed process cut short."""
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        os.write(descriptor, b"\n")

@@ -26,22 +26,25 @@ from minivoice_ref.receiver.endings import ABORTED, CLOSED_BY_APPLICATION, Endin
 __all__ = ["Frame", "HandOver", "MediaStream", "StreamItem", "StreamItems"]
 
 _MOST_OTHERS = 64  # digits, marks and unknown messages that wait
+_AT_A_STRETCH = 16  # items that are taken between two turns of the other tasks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
-    """A piece of audio of one track, mono, at its place.
+    """A piece of audio of one track, mono, at its place. To be read and not changed: others see it.
 
     `position` is where its first sample belongs, in samples from the start of the stream. A piece
     that the platform sent late has a position before that of its predecessor. What the platform
-    sent twice is handed over once.
+    sent twice is handed over once. Where the platform named a codec that nobody here can read
+    (`format.readable` is false), the payload is as it was sent and there are no samples.
     """
 
+    # Not frozen: that would cost most of a microsecond, and one is made for each message.
     track: Track
     position: int
     payload: bytes = field(repr=False)
     format: MediaFormat
-    _pcm: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+    _pcm: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -55,37 +58,40 @@ class Frame:
 
     @property
     def pcm(self) -> bytes:
-        """The audio as 16-bit little-endian samples, decoded when it is first asked for."""
-        if not self._pcm:
-            self._pcm.append(to_pcm(self.payload, self.format))
-        return self._pcm[0]
+        """The audio as 16-bit little-endian samples, decoded when it is first asked for.
+
+        Empty where the codec is unknown.
+        """
+        if self._pcm is None:
+            self._pcm = to_pcm(self.payload, self.format) if self.format.readable else b""
+        return self._pcm
 
 
 StreamItem: TypeAlias = Frame | Digit | Mark | Unknown
 """What a stream hands over: audio, and what else came between."""
 
-_Waiting: TypeAlias = tuple[int, int, StreamItem]
-"""An item in the queue: its turn among all, its samples, itself."""
+_Waiting: TypeAlias = tuple[Track | None, int, StreamItem]
+"""An item in the queue: whose share it takes, how much of it, itself. Audio takes samples of its
+track's share; whatever else there is takes one of a share that they have together."""
 
 
 class HandOver:
     """The queue between the receiving task and the application. All but `get` is synchronous.
 
     When a track has *seconds* waiting, the oldest frames of that track are dropped to make room,
-    and
-    *on_lag* is called with True; it is called with False when the application has taken all that
-    waited. A single frame longer than that is kept. Of other items, 64 wait at most, and the oldest
-    are dropped and counted as well.
+    and *on_lag* is called with True; it is called with False when the application has taken all
+    that waited. A single frame longer than that is kept. Of other items, among them frames of which
+    nobody knows how long they are, 64 wait at most, and the oldest are dropped and counted as well.
     """
 
     def __init__(self, seconds: float, on_lag: Callable[[bool], None]) -> None:
         self._seconds = seconds
         self._on_lag = on_lag
-        self._tracks: dict[Track, deque[_Waiting]] = {}
-        self._others: deque[_Waiting] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._samples: dict[Track, int] = {}
-        self._turn = 0
+        self._others = 0
         self._takers = trio.lowlevel.ParkingLot()
+        self._at_a_stretch = 0
         self._finished = False
         self._unwanted = False
         self.lagging = False
@@ -96,29 +102,38 @@ class HandOver:
         """Add an item, at the cost of the oldest where there is no room."""
         if self._unwanted:
             return
-        self._turn += 1
-        if isinstance(item, Frame):
-            self._put_frame(item)
+        if type(item) is Frame and item.format.readable:
+            track, samples = item.track, item.samples
+            self._waiting.append((track, samples, item))
+            samples += self._samples.get(track, 0)
+            self._samples[track] = samples
+            if samples > self._seconds * item.format.sample_rate:
+                self._drop_audio(track, self._seconds * item.format.sample_rate)
         else:
-            self._others.append((self._turn, 0, item))
-            if len(self._others) > _MOST_OTHERS:
-                self._others.popleft()
+            self._waiting.append((None, 1, item))
+            self._others += 1
+            if self._others > _MOST_OTHERS:
+                self._others -= self._drop_oldest(None)
                 self.dropped_others += 1
-        self._takers.unpark_all()
+        if self._takers:
+            self._takers.unpark_all()
 
-    def _put_frame(self, frame: Frame) -> None:
-        track, room = frame.track, self._seconds * frame.format.sample_rate
-        waiting = self._tracks.setdefault(track, deque())
-        waiting.append((self._turn, frame.samples, frame))
-        samples = self._samples.get(track, 0) + frame.samples
-        while samples > room and len(waiting) > 1:
-            lost = waiting.popleft()[1]
-            samples -= lost
+    def _drop_audio(self, track: Track, room: float) -> None:
+        """Drop the oldest frames of *track* until what waits fits, or the newest is alone."""
+        while self._samples[track] > room and (lost := self._drop_oldest(track)):
+            self._samples[track] -= lost
             self.dropped[track] = self.dropped.get(track, 0) + lost
             if not self.lagging:
                 self.lagging = True
                 self._on_lag(True)
-        self._samples[track] = samples
+
+    def _drop_oldest(self, share: Track | None) -> int:
+        """Drop the oldest item of one share, unless it is the newest of all; return its size."""
+        for place, (owner, size, _) in enumerate(self._waiting):
+            if owner == share and place < len(self._waiting) - 1:
+                del self._waiting[place]  # near the left end, where that costs nothing
+                return size
+        return 0
 
     def waiting(self) -> dict[Track, int]:
         """The samples that wait, of each track."""
@@ -132,33 +147,42 @@ class HandOver:
     def discard(self) -> None:
         """Say that nobody takes anything any more: what waits and what comes is let go."""
         self._unwanted = True
-        self._tracks.clear()
+        self._waiting.clear()
         self._samples.clear()
-        self._others.clear()
+        self._others = 0
         self.lagging = False
 
-    async def get(self) -> StreamItem:
+    async def get(self) -> StreamItem:  # noqa: ASYNC910  # see below
         """Take the oldest item, waiting for one where there is none.
 
         Cancelled, nothing is taken. Raises trio.EndOfChannel when all is taken and no more comes.
         """
-        await trio.lowlevel.checkpoint()
-        while (queue := self._oldest()) is None:
-            if self._finished:
-                raise trio.EndOfChannel
-            await self._takers.park()
-        _, samples, item = queue.popleft()
-        if isinstance(item, Frame):
-            self._samples[item.track] -= samples
-        if self.lagging and self._oldest() is None:
+        # A turn of the loop costs more than all else that is done for a frame. So who finds several
+        # items here takes some at a stretch; that it may be cancelled is seen each time.
+        if self._waiting and self._at_a_stretch < _AT_A_STRETCH:
+            self._at_a_stretch += 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._at_a_stretch = 0
+            await self._wait()
+        share, size, item = self._waiting.popleft()
+        if share is None:
+            self._others -= size
+        else:
+            self._samples[share] -= size
+        if self.lagging and not self._waiting:
             self.lagging = False
             self._on_lag(False)
         return item
 
-    def _oldest(self) -> deque[_Waiting] | None:
-        """The queue whose head has waited longest."""
-        queues = [queue for queue in (*self._tracks.values(), self._others) if queue]
-        return min(queues, key=lambda queue: queue[0][0], default=None)
+    async def _wait(self) -> None:  # noqa: ASYNC910  # it parks, gives a turn, or raises
+        """Give the others a turn; return as soon as something waits. Raises trio.EndOfChannel."""
+        if self._waiting or self._finished:
+            await trio.lowlevel.checkpoint()
+        while not self._waiting:  # noqa: ASYNC913  # parking is a checkpoint
+            if self._finished:
+                raise trio.EndOfChannel
+            await self._takers.park()
 
 
 class StreamItems:

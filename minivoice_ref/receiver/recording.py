@@ -6,8 +6,11 @@ timestamp, with silence where nothing came, late pieces where they belong. At ev
 file is a valid WAV.
 
 A disk that fails ends the recording and nothing else; the file keeps what was written before.
-Files are named by time and by our own stream id: a call's id is hostile input and stands in the
-JSON only.
+Audio that is not in the file, for whatever reason, is counted. Files are named by time and by our
+own stream id: a call's id is hostile input and stands in the JSON only.
+
+The JSON file has the account of the stream, and of the WAV: `begins_at` is the stream's position
+(in samples) that the first sample of the WAV has: 0, or less where audio came from before it.
 
 This module knows nothing of sockets. Read next: `stream.py`.
 """
@@ -15,17 +18,17 @@ This module knows nothing of sockets. Read next: `stream.py`.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from minivoice_ref.config import Timeouts
 from minivoice_ref.protocol.media import MediaFormat, Track
-from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.disk import Disk, Writer
+from minivoice_ref.receiver.journal import Note
 from minivoice_ref.receiver.wav import LEFT, RIGHT, Patch, StereoWav
 
 __all__ = ["CHANNELS", "Recording", "recording_path"]
@@ -37,7 +40,9 @@ CHANNELS: Mapping[Track, tuple[int, ...]] = {
 }
 """Where each track is heard."""
 
+_SECOND = 1_000_000  # what waits is counted in microseconds of a track
 _MOST_SECONDS = 30  # of a track that wait for the disk
+_LATEST = 2.0  # seconds until less than a second of audio is written, too
 
 
 def recording_path(folder: Path, stream_id: str, began: float) -> Path:
@@ -49,124 +54,119 @@ def recording_path(folder: Path, stream_id: str, began: float) -> Path:
 class Recording:
     """The recording of one stream into the new file *path*, while `run` runs.
 
-    *describe* says what goes into the JSON file when all is written. Of each track, 30 seconds at
-    most wait for the disk; what does not fit is left out of the file and counted in `not_recorded`
-    (samples), as is what has no place in a WAV file. `timeouts.finish` bounds the last write.
+    There is no file before `begin`. *describe* says at the end what goes into the JSON file. Of
+    each track, 30 seconds at most wait for the disk; what does not fit is left out of the file.
+    *note* logs where the file is, and what became of it if something did. `timeouts.finish` bounds
+    each of the last writes.
     """
 
     def __init__(
         self,
         path: Path,
-        sample_rate: int,
         disk: Disk,
         describe: Callable[[], Mapping[str, object]],
         *,
+        note: Note,
         timeouts: Timeouts,
     ) -> None:
         self.path = path
-        self.trouble: str | None = None
-        self.not_recorded = 0
-        self._sample_rate = sample_rate
-        self._disk = disk
         self._describe = describe
-        self._patience = timeouts.finish
-        self._file: StereoWav | None = None
-        self._waiting: list[Patch] = []
-        self._samples: dict[Track, int] = {}
-        self._something_to_do = trio.Event()
-        self._finished = trio.Event()
+        self._added = 0
+        self._sink = _Files(path)
+        self._writer = Writer(
+            self._sink,
+            disk,
+            most=_MOST_SECONDS * _SECOND,
+            many=_SECOND,
+            every=_LATEST,
+            on_open=partial(note, "recording", file=path),
+            on_trouble=lambda why: note(
+                "recording_failed", level=logging.ERROR, code="MV-703", why=why
+            ),
+            timeouts=timeouts,
+        )
 
     @property
     def file(self) -> Path | None:
         """The file, for the log; None where it was never made, or is not whole."""
-        return None if self.trouble or self._file is None else self.path
+        writer = self._writer
+        return self.path if writer.is_open and writer.trouble is None else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What ended the recording before its stream, if anything did."""
+        return self._writer.trouble
+
+    @property
+    def not_recorded(self) -> int:
+        """The samples that were added and are not in the file, as far as the disk has come."""
+        return self._added - self._sink.recorded
+
+    def begin(self, sample_rate: int) -> None:
+        """Say that the stream has started, with so many samples a second."""
+        self._sink.sample_rate = sample_rate
+        self._writer.begin()
 
     def add(self, track: Track, position: int, payload: bytes, format: MediaFormat) -> None:
         """Record a piece of audio. Never waits."""
         samples = format.samples(len(payload))
-        waiting = self._samples.get(track, 0) + samples
-        if self.trouble or waiting > _MOST_SECONDS * self._sample_rate:
-            self.not_recorded += samples
-            return
-        self._waiting.append(Patch(CHANNELS[track], position, payload, format))
-        self._samples[track] = waiting
-        if waiting >= self._sample_rate:
-            self._something_to_do.set()
+        self._added += samples
+        patch = Patch(CHANNELS[track], position, payload, format)
+        self._writer.add(patch, samples * _SECOND // format.sample_rate, track)
 
     def finish(self) -> None:
         """Say that nothing more comes: `run` writes the rest and returns."""
-        self._finished.set()
-        self._something_to_do.set()
+        self._sink.told = self._describe()
+        self._sink.added = self._added
+        self._writer.finish()
 
-    async def run(self, on_open: Callable[[], None] = lambda: None) -> None:
-        """Write what is added until `finish`, or until the disk fails and `trouble` says how.
+    async def run(self) -> None:
+        """Write what is added until `finish`; a disk that fails is logged. See `Writer.run`."""
+        await self._writer.run()
 
-        *on_open* is called when there is a file. Cancelled, it waits for `finish`, because what the
-        stream holds back comes last of all, then writes what it has and closes the file: each may
-        take `timeouts.finish`, the disk's last work a moment more.
-        """
-        try:
-            await self._try(self._open)
-            if self._file is not None:
-                on_open()
-            while not self._finished.is_set() and self.trouble is None:
-                await self._something_to_do.wait()
-                self._something_to_do = trio.Event()
-                await self._try(partial(self._put, self._take()))
-        finally:
-            if self.file is not None:
-                with trio.move_on_after(self._patience, shield=True):
-                    await self._finished.wait()
-            with trio.move_on_after(self._patience, shield=True):
-                await self._try(partial(self._close, self._take()))
-                # What happened to the last of the audio belongs in here, so it is written after it.
-                await self._try(self._write_account)
 
-    def _take(self) -> list[Patch]:
-        patches, self._waiting = self._waiting, []
-        self._samples.clear()
-        return patches
+class _Files:
+    """What the disk has of a recording: the WAV and the JSON file. See `disk.Sink`.
 
-    async def _try(self, work: Callable[[], None]) -> None:
-        """Do disk work; take down what the disk, or the memory, would not do."""
-        await trio.lowlevel.checkpoint()
-        try:
-            await self._disk.run(work)
-        except (OSError, MemoryError) as exc:
-            self.trouble = self.trouble or f"{type(exc).__name__}: {exc}"
+    Each field is written by the stream's thread or by the disk's, never by both.
+    """
 
-    def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = StereoWav(self.path, self._sample_rate)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wav: StereoWav | None = None
+        self.recorded = 0  # samples; the one field that is the disk's
+        self.sample_rate = 0
+        self.added = 0
+        self.told: Mapping[str, object] = {}
 
-    def _put(self, patches: list[Patch]) -> None:
-        if self._file is not None and patches:
-            self.not_recorded += self._file.put(patches)
+    def open(self) -> None:
+        """Make the folder and the WAV."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._wav = StereoWav(self._path, self.sample_rate)
 
-    def _close(self, rest: list[Patch]) -> None:
-        if self._file is None:
+    def put(self, patches: Sequence[Patch]) -> None:
+        """Put patches at their places."""
+        assert self._wav is not None
+        refused = self._wav.put(patches)
+        self.recorded += sum(patch.end - patch.position for patch in patches) - refused
+
+    def close(self, trouble: str | None) -> None:
+        """Close the WAV and write the JSON file, whole or not at all."""
+        if self._wav is None:
             return
-        try:
-            if self.trouble is None:
-                self._put(rest)
-        finally:
-            self._file.close()
-
-    def _write_account(self) -> None:
-        """Write the JSON file, whole or not at all."""
-        if self._file is None:
-            return
+        self._wav.close()
         document = {
-            **self._describe(),
-            "file": self.path.name,
-            "sample_rate": self._sample_rate,
+            **self.told,
+            "file": self._path.name,
+            "sample_rate": self.sample_rate,
             "left": "inbound",
             "right": "outbound",
-            "samples": self._file.frames,
-            "not_recorded": self.not_recorded,
-            "trouble": self.trouble,
+            "begins_at": self._wav.begins_at,
+            "samples": self._wav.frames,
+            "not_recorded": self.added - self.recorded,
+            "trouble": trouble,
         }
-        path = self.path.with_suffix(".json")
+        path = self._path.with_suffix(".json")
         unfinished = path.with_suffix(".json.part")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:

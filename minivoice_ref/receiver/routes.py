@@ -22,7 +22,7 @@ from typing import Any
 
 import trio
 
-from minivoice_ref.net.front_door import Admission
+from minivoice_ref.net.front_door import RETRY_LATER, Admission
 from minivoice_ref.net.http import Headers, Request, Response, refuse_method
 from minivoice_ref.net.websocket import MediaSocket
 from minivoice_ref.net.upgrade import proposed_subprotocols
@@ -45,17 +45,18 @@ from minivoice_ref.protocol.webhooks import EVENTS, CallEvent, format_time, read
 from minivoice_ref.receiver.answers import give_answer
 from minivoice_ref.receiver.calls import Subject, new_stream_id, usable_call_id
 from minivoice_ref.receiver.codes import code_of_connection, code_of_refusal, subject_of
-from minivoice_ref.receiver.inbox import InboxFailed
 from minivoice_ref.receiver.endings import OnStreamFailed
+from minivoice_ref.receiver.entry import Entry, NotWelcome
+from minivoice_ref.receiver.inbox import InboxFailed
 from minivoice_ref.receiver.journal import Log, told_of
+from minivoice_ref.receiver.live_streams import Place, TooMany
 from minivoice_ref.receiver.shared import Shared
 from minivoice_ref.receiver.stream import run_stream
+from minivoice_ref.receiver.watchdog import current_stream
 
 __all__ = ["ReceiverSite"]
 
 _STREAM = "/stream"
-_RETRY_LATER = (("Retry-After", "5"),)
-_REFUSED_HERE = (403, 404)
 _LONGEST_ID = 256  # characters of a call's id that a log quotes
 
 
@@ -73,6 +74,7 @@ class ReceiverSite:
 
     def __init__(self, shared: Shared, *, http: bool = True, streams: bool = True) -> None:
         self._shared = shared
+        self._entry = Entry(shared.config)
         self._streams = streams
         self._routes = {"/health": _Route(self._health, ("GET",), "streams")}
         if http:
@@ -96,32 +98,48 @@ class ReceiverSite:
             wrong = RemoteProtocolError(f"no {request.method} here", status=refusal.status)
             return self._refuse(request, route.log, wrong, refusal.headers)
         try:
+            if request.path != "/health":
+                self._entry.check_network(request)
             return await route.answer(request)
         except RemoteProtocolError as exc:
             return self._refuse(request, route.log, exc)
 
     def admit(self, request: Request) -> Admission | Response:
-        """Decide on an upgrade: 404 where no streams are, 403 without a good token."""
-        if not self._is_stream(request):
-            return self._refuse(
-                request, "streams", RemoteProtocolError("no stream here", status=404)
-            )
+        """Decide on an upgrade.
+
+        404 where no streams are, 401 or 403 for who may not, 429 or 503 where there are too many.
+        """
         try:
-            subject = self._subject(request.path.removeprefix(_STREAM).strip("/"))
-        except BadToken as exc:
+            if not self._is_stream(request):
+                raise RemoteProtocolError("no stream here", status=404)
+            self._entry.check_network(request)
+            self._entry.check_stream(request)
+            place = self._place(request.path.removeprefix(_STREAM).strip("/"))
+        except RemoteProtocolError as exc:
             return self._refuse(request, "streams", exc)
         proposed = proposed_subprotocols(request)
         chosen = choose_subprotocol(proposed, self._shared.config.dialect)
-        return Admission(request, chosen, context=subject)
+        return Admission(request, chosen, context=place, release=place.release)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         """Look after an admitted stream until its end."""
-        request, known = admission.request, known_subprotocols()
-        assert isinstance(admission.context, Subject)
+        request, known, place = admission.request, known_subprotocols(), admission.context
+        assert isinstance(place, Place)
+        stream_id, subject = new_stream_id(), place.subject
+        current_stream.set(stream_id)
+        if place.nth > 1:
+            self._shared.journal.note(
+                "streams",
+                "opened_again",
+                call_id=subject.call_id,
+                stream_id=stream_id,
+                answer_id=subject.answer_id,
+                nth=place.nth,
+            )
         await run_stream(
             socket,
-            new_stream_id(),
-            admission.context,
+            stream_id,
+            subject,
             self._shared,
             peer=request.peer,
             path=redact_path(request.target),
@@ -131,9 +149,10 @@ class ReceiverSite:
         )
 
     def note(self, kind: str, **fields: Any) -> None:
-        """Log trouble with a connection. Where `admit` has said no, it has said why already."""
-        if kind == "upgrade_refused" and fields.get("status") in _REFUSED_HERE:
-            return
+        """Log trouble with a connection."""
+        if kind == "limit":
+            fields.pop("status", None)
+            return self._shared.overruns.count(fields.pop("limit"), "MV-314", **fields)
         error = fields.pop("error", None)
         if isinstance(error, BaseException):
             if _is_told(error):
@@ -147,6 +166,7 @@ class ReceiverSite:
     # --- the routes ---
 
     async def _answer(self, request: Request) -> Response:
+        self._entry.check_answer(request)
         return await give_answer(request, self._shared)
 
     async def _webhook(self, request: Request) -> Response:
@@ -166,20 +186,25 @@ class ReceiverSite:
         except InboxFailed as exc:
             level, code = logging.ERROR, "MV-607"
             note("webhooks", "not_stored", level=level, code=code, why=str(exc), **told)
-            return Response.problem(503, headers=_RETRY_LATER)
+            self._shared.worker.look()
+            return Response.problem(503, headers=RETRY_LATER)
         self._hear_of(event)
         known = None if event.event in EVENTS else False
         note("webhooks", "accepted" if new else "duplicate", known=known, **told)
+        if self._shared.annex is not None:
+            self._shared.annex.event(event)
         if new:
             self._shared.worker.look()
         return Response.json({"accepted": True, "duplicate": not new})
 
     async def _health(self, request: Request) -> Response:
-        """Say whether calls can be served: 200, or 503 while webhooks cannot be kept."""
+        """Say whether calls can be served: 200; 503 while webhooks cannot be kept or we drain."""
         await trio.lowlevel.checkpoint()
         del request
         shared = self._shared
         troubles = []
+        if shared.stop.is_set():
+            troubles.append("about to stop: no new streams")
         if shared.inbox.trouble is not None:
             troubles.append("webhooks cannot be stored")
         if shared.journal.trouble is not None:
@@ -189,8 +214,10 @@ class ReceiverSite:
             "troubles": troubles,
             "streams": shared.streams,
             "calls": len(shared.calls),
+            "refused": shared.overruns.counts,
         }
-        return Response.json(document, 200 if shared.inbox.trouble is None else 503)
+        is_ready = shared.inbox.trouble is None and not shared.stop.is_set()
+        return Response.json(document, 200 if is_ready else 503)
 
     # --- the steps between ---
 
@@ -200,9 +227,9 @@ class ReceiverSite:
         Raises BadSignature (401) and InvalidDocument (400).
         """
         shared = self._shared
-        if shared.config.webhook_secret is not None:
+        if shared.config.webhook_secrets:
             check_webhook(
-                [shared.config.webhook_secret],
+                shared.config.webhook_secrets,
                 request.header(TIMESTAMP_HEADER),
                 request.header(SIGNATURE_HEADER),
                 request.body,
@@ -224,20 +251,31 @@ class ReceiverSite:
     def _is_stream(self, request: Request) -> bool:
         return self._streams and f"{request.path}/".startswith(f"{_STREAM}/")
 
-    def _subject(self, token: str) -> Subject:
-        """Whose stream it is. Raises BadToken, unless streams are let in without a token."""
+    def _place(self, token: str) -> Place:
+        """A place for the stream whose token it is. Raises BadToken and TooMany.
+
+        Where streams are let in without a token, it is nobody's.
+        """
+        shared = self._shared
+        enter, now = shared.live_streams.enter, shared.clock()
         try:
-            read = read_token([self._shared.token_key], token, now=self._shared.clock())
+            read = read_token([shared.token_key], token, now=now)
         except BadToken:
-            if self._shared.config.require_token:
+            if shared.config.require_token:
                 raise
-            return Subject()
-        return Subject.from_token(read.subject)
+            return enter(Subject(), None, now, now)
+        return enter(Subject.from_token(read.subject), token, read.expires_at, now)
 
     def _refuse(
         self, request: Request, log: Log, refusal: RemoteProtocolError, headers: Headers = ()
     ) -> Response:
         """Refuse a request: why, to the log; the status and no more, to the peer."""
+        if isinstance(refusal, TooMany):
+            told = {"status": refusal.status, "why": str(refusal), "peer": request.peer}
+            self._shared.overruns.count(refusal.limit, "MV-307", **told)
+            return Response.problem(refusal.status, headers=RETRY_LATER)
+        if isinstance(refusal, NotWelcome):
+            headers = refusal.headers
         why, problems = str(refusal), None
         if isinstance(refusal, InvalidDocument):
             why = f"{refusal.what} has faults"

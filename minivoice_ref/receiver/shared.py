@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import trio
+
 from minivoice_ref.config import Config
+from minivoice_ref.receiver.annex import Annex
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.disk import Disk
 from minivoice_ref.receiver.inbox import Inbox
 from minivoice_ref.receiver.journal import Journal
+from minivoice_ref.receiver.live_streams import LiveStreams
+from minivoice_ref.receiver.overruns import Overruns
 from minivoice_ref.receiver.worker import Worker
 
 __all__ = ["Shared"]
@@ -24,7 +29,9 @@ class Shared:
     """The parts of one running receiver.
 
     `clock` tells Unix seconds. `token_key` signs the stream tokens. `stream_base` is the URL that
-    the streams' tokens are appended to, known once the doors are bound. `streams` counts live ones.
+    the streams' tokens are appended to, known once the doors are bound. `streams` counts those that
+    are looked after, `live_streams` the places that are taken. `annex` is whoever watches. `stop`
+    is set to drain.
     """
 
     app: App
@@ -33,9 +40,13 @@ class Shared:
     journal: Journal
     inbox: Inbox
     worker: Worker
+    overruns: Overruns
+    live_streams: LiveStreams
     recordings: Disk
     captures: Disk
     clock: Callable[[], float] = field(repr=False)
     token_key: str = field(repr=False)
     stream_base: str = ""
     streams: int = 0
+    stop: trio.Event = field(default_factory=trio.Event)
+    annex: Annex | None = None

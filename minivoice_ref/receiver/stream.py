@@ -9,7 +9,7 @@ stream, and whatever ends first ends all.
     run_stream
     └─ company                     what may outlive the socket a little: `timeouts.finish`
        ├─ _serve_application       on_stream(stream), from the start on
-       ├─ _record                  writes whole seconds of audio (a setting)
+       ├─ Recording.run            writes whole seconds of audio (a setting)
        ├─ Capture.run              writes every message, as it came (a setting)
        └─ watching (a scope)       closed by `end`, by whomever it is called first
           └─ watchers
@@ -42,7 +42,6 @@ This module knows no wire format and no HTTP. Read next: `routes.py`, which lets
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any
 
 import trio
@@ -51,12 +50,14 @@ from minivoice_ref.net.media_socket import MediaSocket, PongTimeout, SocketClose
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.protocol.media import Started
 from minivoice_ref.receiver import endings
+from minivoice_ref.receiver.annex import LiveStream, watched
 from minivoice_ref.receiver.calls import CallRecord, Subject, usable_call_id
 from minivoice_ref.receiver.capture import Capture, new_capture
 from minivoice_ref.receiver.endings import Ending, is_cancellation
 from minivoice_ref.receiver.intake import Intake, new_session, told_of_start
 from minivoice_ref.receiver.journal import told_of
 from minivoice_ref.receiver.media_stream import HandOver, MediaStream
+from minivoice_ref.receiver.pace import Pace
 from minivoice_ref.receiver.recording import Recording, recording_path
 from minivoice_ref.receiver.shared import Shared
 
@@ -74,7 +75,9 @@ async def run_stream(
     """
     shared.streams += 1
     try:
-        await _Supervisor(socket, stream_id, subject, shared).run(opened)
+        supervisor = _Supervisor(socket, stream_id, subject, shared)
+        with watched(shared.annex, supervisor.live):
+            await supervisor.run(opened)
     finally:
         shared.streams -= 1
 
@@ -92,22 +95,25 @@ class _Supervisor:
         self._shared = shared
         self._config = config
         self._hand_over = HandOver(config.limits.hand_over, self._lag)
+        self._recording = self._new_recording() if config.record else None
         self._intake = Intake(
             new_session(config),
             self._hand_over,
             config.limits,
             note=self._note,
             on_start=self._start,
+            recording=self._recording,
         )
+        self.live = LiveStream(stream_id, self._intake, self._hand_over)
         self._call_id = subject.call_id
         self._call: CallRecord | None = None
         self._call_known = trio.Event()
         self._opened_at = trio.current_time()
         self._heard_at = self._opened_at
+        self._pace = Pace(config.limits.message_rate, self._opened_at)
         self._heard = trio.Event()
         self._stream: MediaStream | None = None
         self._begun = trio.Event()
-        self._recording: Recording | None = None
         self._capture: Capture | None = None
         self._round_trip: float | None = None
         self._ending: Ending | None = None
@@ -119,15 +125,14 @@ class _Supervisor:
         self._note("open", answer_id=self._subject.answer_id, **opened)
         if self._call_id is not None:
             self._attach(self._call_id)
-        self._capture = new_capture(self._shared, self._id, self._call_id, opened)
+        self._capture = new_capture(self._shared, self._id, self._call_id, opened, self._note)
         finish = self._config.timeouts.finish
         try:
             async with trio.open_nursery() as company:
                 company.start_soon(self._serve_application)
-                if self._config.record:
-                    company.start_soon(self._record)
-                if self._capture is not None:
-                    company.start_soon(self._capture.run, self._note)
+                for files in (self._recording, self._capture):
+                    if files is not None:
+                        company.start_soon(files.run)
                 try:
                     await self._watch()
                 finally:
@@ -169,6 +174,8 @@ class _Supervisor:
                 messages = await self._socket.receive()
                 self._heard_at = trio.current_time()
                 self._heard.set()
+                if not self._pace.allows(len(messages), self._heard_at):
+                    return self.end(endings.TOO_FAST)
                 if self._capture is not None:
                     self._capture.add(messages)
                 for message in messages:
@@ -213,11 +220,16 @@ class _Supervisor:
                 self._note("progress", ping=self._round_trip, **self._intake.summary())
 
     async def _watch_call(self) -> None:
-        """End the stream a moment after its call has ended: a stop may still come by itself."""
+        """End the stream after its call, when no more of it comes; or it goes on all too long."""
+        timeouts = self._config.timeouts
         await self._call_known.wait()
         assert self._call is not None
         await self._call.ended.wait()
-        await trio.sleep(self._config.timeouts.linger)
+        now = trio.current_time()
+        latest, quiet = now + timeouts.silence, now + timeouts.linger
+        while trio.current_time() < quiet:
+            await trio.sleep_until(quiet)
+            quiet = min(self._heard_at + timeouts.linger, latest)
         self.end(endings.call_ended(self._call.status))
 
     # --- the company: what may outlive the socket a little ---
@@ -241,15 +253,6 @@ class _Supervisor:
         self._hand_over.discard()
         if self._ending is None:
             self._note("application_returned")
-
-    async def _record(self) -> None:
-        await self._begun.wait()
-        if self._recording is None:
-            return
-        await self._recording.run(partial(self._note, "recording", file=self._recording.path))
-        if self._recording.trouble is not None:
-            level, why = logging.ERROR, self._recording.trouble
-            self._note("recording_failed", level=level, code="MV-703", why=why)
 
     # --- the steps between ---
 
@@ -280,17 +283,16 @@ class _Supervisor:
             accounts=self._intake.accounts,
             end=self.end,
         )
-        if self._config.record:
-            self._recording = self._intake.recording = self._new_recording(started)
+        if self._recording is not None:
+            self._recording.begin(started.format.sample_rate)
         self._begun.set()
 
-    def _new_recording(self, started: Started) -> Recording:
-        began = self._shared.clock()
+    def _new_recording(self) -> Recording:
         return Recording(
-            recording_path(self._config.data / "recordings", self._id, began),
-            started.format.sample_rate,
+            recording_path(self._config.data / "recordings", self._id, self._shared.clock()),
             self._shared.recordings,
             lambda: {"call_id": self._call_id, "stream_id": self._id, **self._intake.summary()},
+            note=self._note,
             timeouts=self._config.timeouts,
         )
 
@@ -329,11 +331,14 @@ class _Supervisor:
         note("streams", what, call_id=self._call_id, stream_id=self._id, **fields)
 
     def _note_account(self) -> None:
+        recording = self._recording
+        if recording is not None and recording.file and recording.not_recorded:
+            self._note("recording_lacks", code="MV-707", samples=recording.not_recorded)
         self._note(
             "account",
             code=None if self._intake.accounts() else "MV-402",
             seconds=round(trio.current_time() - self._opened_at, 3),
-            recording=self._recording and self._recording.file,
+            recording=recording and recording.file,
             capture=self._capture and self._capture.file,
             **self._intake.summary(),
         )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -65,7 +66,7 @@ class Worker:
         self._trouble: str | None = None
 
     def look(self) -> None:
-        """Say that there may be something to do: an event was accepted."""
+        """Say that there may be something to do: an event was accepted, or could not be."""
         self._news.set()
 
     def stop(self) -> None:
@@ -86,6 +87,8 @@ class Worker:
                     tidy_at = trio.current_time() + _TIDY_EVERY
                     nursery.start_soon(self._insist, self._inbox.forget_handled)
                 wait = await self._begin_what_is_due(nursery)
+                if not await self._inbox_is_well():
+                    wait = _DATABASE_RETRY
                 with trio.move_on_after(min(wait, _TIDY_EVERY)):
                     await self._news.wait()
 
@@ -95,10 +98,8 @@ class Worker:
         while len(self._busy) < _AT_ONCE and not self._stopping:
             try:
                 event = await self._inbox.first_waiting(self._busy)
-            except InboxFailed as exc:
-                self._tell_inbox(str(exc))
+            except InboxFailed:
                 return _DATABASE_RETRY
-            self._tell_inbox(None)
             if event is None:
                 break
             wait = event.due - self._clock()
@@ -162,12 +163,27 @@ class Worker:
             try:
                 with trio.move_on_after(_MOMENT, shield=True):
                     return await change()
-            except InboxFailed as exc:
-                self._tell_inbox(str(exc))
+            except InboxFailed:
+                self._tell_inbox()
+                self.look()
             await trio.sleep(_DATABASE_RETRY)
 
-    def _tell_inbox(self, trouble: str | None) -> None:
+    async def _inbox_is_well(self) -> bool:
+        """Whether events can be stored. Where they could not be, see whether they can again.
+
+        It is not left to the next webhook to find out: none may come while we say that we are ill.
+        """
+        await trio.lowlevel.checkpoint()
+        self._tell_inbox()
+        if self._inbox.trouble is not None:
+            with suppress(InboxFailed):
+                await self._inbox.check()
+            self._tell_inbox()
+        return self._inbox.trouble is None
+
+    def _tell_inbox(self) -> None:
         """Log when the inbox begins to fail and when it works again, not every time."""
+        trouble = self._inbox.trouble
         if (trouble is None) != (self._trouble is None):
             if trouble is None:
                 self._journal.note("webhooks", "inbox", why="works again")

@@ -68,6 +68,9 @@ class Assumptions:
     )
     gathered_timeout: str = _assumed("timeout", "status of a gather that timed out")
     gathered_hangup: str = _assumed("hangup", "status of a gather that the caller's end ended")
+    digits_told: Literal["carried", "all", "none"] = _assumed(
+        "carried", "streams told of the caller's keys: those that carry their track, all, or none"
+    )
     digit_seconds: float = _assumed(0.1, "how long the tone of a key is")
     digit_gap: float = _assumed(0.1, "silence between two tones of send_digits")
     pause_w: float = _assumed(0.5, "the pause `w` of send_digits")

@@ -12,10 +12,10 @@ known to be good; the actions; the caller hangs up; streams that are open are st
 action fails: `call.failed` in the place of `call.completed`. `call.gathered` and the recording's
 events come when their actions have them come.
 
-The documentation names the events and their usual order, and no more. What is assumed beside it:
-that `call.answered` waits for a valid answer (`answered_first` changes it); that a call whose
-answer cannot be had or has a fault fails as a whole; that the answer_url is asked once; what the
-request for it holds; the statuses `dialing`, `in_progress`, `completed` and `failed`.
+The documentation names the events and their usual order, and no more. What is assumed beside it is
+in the table of assumptions, for example: that `call.answered` waits for a valid answer
+(`answered_first`), that the answer_url is asked once and a bad answer fails the call
+(`answer_asked_once`), what the data of `call.failed` is (`failure_data`).
 
 It must not know sockets. The way out is a `Connector`, the clock is Trio's. Start reading here,
 then `flow.py`, `sender.py`, `delivery.py`, `verdict.py`.

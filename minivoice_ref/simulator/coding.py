@@ -44,7 +44,7 @@ _Heard: TypeAlias = tuple[bytes, ...]
 _prepared: dict[type[Encoder], dict[bytes, WirePayload]] = {}
 """Frames as they stand in messages, by the dialect: a voice is coded once for all who stream it.
 
-At most `_MOST_PREPARED` of each dialect, 3 MB or so of mu-law and 20 MB at 24 kHz; when it is full,
+At most `_MOST_PREPARED` of each dialect, 3 MB or so of mu-law and 40 MB at 64 kHz; when it is full,
 it is emptied and fills anew.
 """
 
@@ -63,11 +63,20 @@ class StreamCoder:
     `tracks` are those of the stream, `format` is that of each; a message holds `ticks` of them.
     """
 
-    def __init__(self, dialect: str, wanted: tuple[CallTrack, ...], audio: CallAudio) -> None:
-        """Code what *audio* carries on the tracks *wanted*, for a stream of *dialect*."""
+    def __init__(
+        self,
+        dialect: str,
+        wanted: tuple[CallTrack, ...],
+        audio: CallAudio,
+        format: MediaFormat | None = None,
+    ) -> None:
+        """Code what *audio* carries on the tracks *wanted*, for a stream of *dialect*.
+
+        *format* is one of those that its encoder has in `formats`; None is the usual one.
+        """
         self.encoder = encoder_named(dialect)
         self.tracks = self.encoder.tracks_for(wanted)
-        self.format = self.encoder.format
+        self.format = format or self.encoder.formats[0]
         self.ticks = round(self.encoder.frame_seconds / TICK)
         self._wanted = wanted
         self._audio = audio

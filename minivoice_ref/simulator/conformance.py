@@ -18,6 +18,7 @@ import trio
 
 from minivoice_ref.config import ConfigError
 from minivoice_ref.net.connect import Connector, FetchError
+from minivoice_ref.protocol.dialects.detect import encoders
 from minivoice_ref.protocol.errors import LocalProtocolError, Problem
 from minivoice_ref.protocol.redaction import redact_url
 from minivoice_ref.protocol.webhooks import CallInfo
@@ -123,8 +124,12 @@ class _Run:
         if scenario.needs_secret and self._call.webhook_secret is None:
             return "not applicable: there is no secret"
         if scenario.needs_stream and not good.opened:
+            if good.report.passed:
+                return "not applicable: the good call's answer started no stream"
             return "not tried: the good call opened no stream"
-        return None
+        encoder = encoders()[self._call.dialect]
+        unseen = [why for fault in scenario.trial.faults if (why := fault.unseen_in(encoder))]
+        return f"not applicable: {'; '.join(unseen)}" if unseen else None
 
     async def _try_and_judge(
         self, trial: Trial, scenarios: Sequence[Scenario], number: int, good: Evidence

@@ -31,7 +31,9 @@ __all__ = [
     "judge_cut",
     "judge_duplicates",
     "judge_fault",
+    "judge_forged",
     "judge_form",
+    "judge_good",
     "judge_order",
     "judge_prompt",
     "judge_redirect",
@@ -45,11 +47,18 @@ PROMPT = 1.0
 """Seconds within which an answer or an acknowledgement is prompt; an assumption."""
 
 _NO_GOODBYE = 1006
-_DUPLICATE, _LET_BE = ", a duplicate: ", "; let be"  # as the moments of `delivery.py` have it
+
+
+def judge_good(evidence: Evidence, good: Evidence) -> Judged:
+    """Is every step of the verdict as it should be, those about streams among them?"""
+    report = evidence.report
+    if report.passed and not report.streams:
+        return _no_action(report, "start_stream")
+    return judge_call(evidence, good)
 
 
 def judge_call(evidence: Evidence, good: Evidence) -> Judged:
-    """Is every step of the verdict as it should be?"""
+    """Is every step of the verdict as it should be that applies?"""
     report = evidence.report
     if report.passed:
         return Judged("pass", _in_short(report))
@@ -58,13 +67,17 @@ def judge_call(evidence: Evidence, good: Evidence) -> Judged:
 
 def judge_fault(evidence: Evidence, good: Evidence) -> Judged:
     """Did a good receiver's part in a call with a fault come about?"""
-    outlook = worst_outlook(evidence.plan.faults)
-    if outlook is Outlook.MAY_FAIL and not evidence.opened:
-        refused = "; ".join(stream.fault or "" for stream in evidence.report.streams)
-        return Judged("fail", f"no stream was accepted, before anything went wrong: {refused}")
     if not _struck(evidence):
         return Judged("skip", "not shown: the stream was over before the fault could strike")
     return judge_call(evidence, good)
+
+
+def judge_forged(evidence: Evidence, good: Evidence) -> Judged:
+    """Was each forged event refused and then accepted as it should be, whatever else there was?"""
+    report = evidence.report
+    bad = [finding.seen for finding in report.findings if not finding.ok]
+    bad += [_receipt(hook) for hook in report.webhooks if not hook.accepted]
+    return Judged("fail", "; ".join(bad)) if bad else Judged("pass", _in_short(report))
 
 
 def _struck(evidence: Evidence) -> bool:
@@ -125,6 +138,8 @@ def judge_form(form: str) -> Judge:
         bad = [str(problem) for place in places for problem in checked.problems_of(place)]
         if bad:
             return Judged("fail", "; ".join(bad))
+        if not checked.valid:
+            return Judged("skip", "not shown: its answer has faults elsewhere, and is not run")
         count = f"{len(places)} {form} action{'' if len(places) == 1 else 's'}"
         return Judged("pass", f"{count} taken, none with a fault")
 
@@ -177,9 +192,9 @@ def judge_duplicates(evidence: Evidence, good: Evidence) -> Judged:
     report = evidence.report
     again = sum(hook.duplicates for hook in report.webhooks)
     refused = [
-        moment.text.removesuffix(_LET_BE)
-        for moment in report.moments
-        if moment.who == "webhook" and _DUPLICATE in moment.text and moment.text.endswith(_LET_BE)
+        f"{hook.event}, a duplicate: {hook.duplicate_fault}"
+        for hook in report.webhooks
+        if hook.duplicate_fault is not None
     ]
     if refused:
         return Judged("fail", "; ".join(refused))
@@ -198,11 +213,7 @@ def judge_order(evidence: Evidence, good: Evidence) -> Judged:
     ]
     if bad:
         return Judged("fail", "; ".join(bad))
-    order = [
-        moment.text.partition(":")[0]
-        for moment in report.moments
-        if moment.who == "webhook" and " in " in moment.text
-    ]
+    order = [hook.event for hook in sorted(report.webhooks, key=lambda hook: hook.place or 0)]
     return Judged("pass", f"acknowledged in this order: {', '.join(order)}")
 
 
@@ -288,6 +299,6 @@ def _receipt(hook: WebhookReport) -> str:
 
 def _what_failed(report: CallReport) -> str:
     """The steps that are not as they should be; those that only follow from another left out."""
-    bad = [step for step in report.steps if not step.ok]
+    bad = report.failures
     causes = [step for step in bad if not step.detail.startswith("no stream was ")]
     return "; ".join(f"{step.name}: {step.detail}" for step in causes or bad)

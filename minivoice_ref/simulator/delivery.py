@@ -19,6 +19,7 @@ of retries and how long an attempt may take. That the method is POST is an assum
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import trio
 
@@ -36,8 +37,21 @@ _DUPLICATED_WITHIN = 1.0
 """Seconds within which an accepted event is delivered once more, where that is asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of an attempt; without a fault the event was accepted."""
+
+    status: int | None = None
+    fault: str | None = None
+    seconds: float | None = None
+
+
 class _Delivery:
-    """One event on its way. `held` is set where it waits until the next event was tried."""
+    """One event on its way. `held` is set where it waits until the next event was tried.
+
+    `last` is the last attempt, `place` when it was accepted among the call's events, `again` what
+    came of the duplicate.
+    """
 
     def __init__(self, event: CallEvent, previous: _Delivery | None, *, held: bool) -> None:
         self.event = event
@@ -46,19 +60,22 @@ class _Delivery:
         self.tried = trio.Event()
         self.overtaken = trio.Event()
         self.attempts = 0
-        self.duplicates = 0
-        self.status: int | None = None
-        self.fault: str | None = None
-        self.seconds: float | None = None
+        self.last = _Outcome()
+        self.place: int | None = None
+        self.again: _Outcome | None = None
 
     def report(self) -> WebhookReport:
+        last, again = self.last, self.again
         return WebhookReport(
-            self.event.event,
-            self.attempts,
-            self.status,
-            self.fault,
-            self.seconds,
-            self.duplicates,
+            event=self.event.event,
+            attempts=self.attempts,
+            status=last.status,
+            fault=last.fault,
+            seconds=last.seconds,
+            place=self.place,
+            duplicates=0 if again is None else 1,
+            duplicate_status=None if again is None else again.status,
+            duplicate_fault=None if again is None else again.fault,
         )
 
 
@@ -68,6 +85,7 @@ class Deliveries:
     def __init__(self, context: CallContext) -> None:
         self._context = context
         self._deliveries: list[_Delivery] = []
+        self._accepted = 0
         self._faults = FaultSet(context.plan.faults, context.call_id, context.find)
         seed = context.plan.seed
         self._chance = random.Random(None if seed is None else f"{seed} webhooks")
@@ -101,11 +119,14 @@ class Deliveries:
         schedule, name = self._context.plan.retries, delivery.event.event
         while True:
             delivery.attempts += 1
-            await self._attempt(url, delivery)
+            delivery.last = last = await self._attempt(url, delivery.event, delivery.attempts)
             self._tried(delivery)
-            if delivery.fault is None:
+            if last.fault is None:
+                self._accepted += 1
+                delivery.place = self._accepted
+                self._note_acceptance(name, last)
                 return await self._repeat(url, delivery)
-            said = f"{name}: {delivery.fault} (attempt {delivery.attempts} of {schedule.attempts})"
+            said = f"{name}: {last.fault} (attempt {delivery.attempts} of {schedule.attempts})"
             if delivery.attempts >= schedule.attempts:
                 self._context.note("webhook", f"{said}; given up")
                 return
@@ -130,31 +151,28 @@ class Deliveries:
     async def _repeat(self, url: str, delivery: _Delivery) -> None:
         """Deliver an accepted event once more, where the plan asks for it."""
         await trio.lowlevel.checkpoint()
-        if self._context.plan.duplicate_webhooks:
-            await trio.sleep(self._chance.uniform(0, _DUPLICATED_WITHIN))
-            delivery.duplicates += 1
-            accepted = delivery.report()
-            await self._attempt(url, delivery)
-            if delivery.fault is not None:
-                self._context.note(
-                    "webhook", f"{accepted.event}, a duplicate: {delivery.fault}; let be"
-                )
-            delivery.status, delivery.fault = accepted.status, accepted.fault
-            delivery.seconds = accepted.seconds
+        if not self._context.plan.duplicate_webhooks:
+            return
+        await trio.sleep(self._chance.uniform(0, _DUPLICATED_WITHIN))
+        event = delivery.event
+        delivery.again = again = await self._attempt(url, event, delivery.attempts + 1)
+        name = f"{event.event}, a duplicate"
+        if again.fault is None:
+            self._note_acceptance(name, again)
+        else:
+            self._context.note("webhook", f"{name}: {again.fault}; let be")
 
-    async def _attempt(self, url: str, delivery: _Delivery) -> None:
-        """Try once; `delivery.fault` is None afterwards where the event was accepted."""
-        plan, body = self._context.plan, delivery.event.encode()
+    async def _attempt(self, url: str, event: CallEvent, attempt: int) -> _Outcome:
+        """Try once: the *attempt*-th delivery of *event*, counted from 1."""
+        plan, body = self._context.plan, event.encode()
         headers = [("content-type", "application/json")]
         seal = self._faults.forge(
-            Seal(plan.webhook_secret or "", int(self._context.now().timestamp())),
-            delivery.attempts + delivery.duplicates,
+            Seal(plan.webhook_secret or "", int(self._context.now().timestamp())), attempt
         )
         if plan.webhook_secret is not None:
             timestamp = str(seal.timestamp)
             headers.append((TIMESTAMP_HEADER, timestamp))
             headers.append((SIGNATURE_HEADER, sign_webhook(seal.secret, timestamp, body)))
-        delivery.status = delivery.seconds = None
         began = self._context.elapsed()
         try:
             response = await fetch(
@@ -167,19 +185,14 @@ class Deliveries:
                 limits=plan.limits,
             )
         except FetchError as exc:
-            delivery.fault = str(exc)
-            return await trio.lowlevel.checkpoint()
-        delivery.status = response.status
-        delivery.seconds = self._context.elapsed() - began
-        self._faults.judge_webhook(seal, delivery.event.event, response.status)
-        self._note_outcome(delivery)
+            await trio.lowlevel.checkpoint()
+            return _Outcome(fault=str(exc))
+        seconds, status = self._context.elapsed() - began, response.status
+        self._faults.judge_webhook(seal, event.event, status)
+        # Any 2xx accepts an event (MiniVoice documentation, webhooks).
+        fault = None if response.ok else f"answered {status}"
+        return _Outcome(status, fault, seconds)
 
-    def _note_outcome(self, delivery: _Delivery) -> None:
-        accepted = delivery.report().accepted
-        delivery.fault = None if accepted else f"answered {delivery.status}"
-        if accepted:
-            again = ", a duplicate" if delivery.duplicates else ""
-            took = (delivery.seconds or 0.0) * 1000
-            self._context.note(
-                "webhook", f"{delivery.event.event}{again}: {delivery.status} in {took:.0f} ms"
-            )
+    def _note_acceptance(self, name: str, outcome: _Outcome) -> None:
+        took = (outcome.seconds or 0.0) * 1000
+        self._context.note("webhook", f"{name}: {outcome.status} in {took:.0f} ms")

@@ -90,7 +90,7 @@ async def check_answer(
         response = await fetch_answer(plan.call, call, reach.connect)
     except FetchError as exc:
         mend = "see whether the application answers at all, and in time"
-        sheet.cross("valid", f"{exc.step}: {exc.reason}", mend)
+        sheet.cross("MV-108", "valid", f"{exc.step}: {exc.reason}", mend)
         sheet.dash("there was no answer", "fast")
         return None, None
     heard = Heard(response, began, clock(), trio.current_time() - started)
@@ -101,7 +101,7 @@ async def check_answer(
 
 def _check_valid(sheet: Sheet, response: Response) -> CheckedAnswer | None:
     if not response.ok:
-        sheet.cross("valid", f"answered {response.status}", status_mend(response.status))
+        sheet.cross("MV-108", "valid", f"answered {response.status}", status_mend(response.status))
         return None
     answer = read_answer(response.body)
     if not answer.valid:
@@ -109,7 +109,7 @@ def _check_valid(sheet: Sheet, response: Response) -> CheckedAnswer | None:
         more = f", and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
         listed = [f"{problem.path or 'body'}: {problem.message}" for problem in problems[:_LISTED]]
         mends = "; ".join(dict.fromkeys(problem.mend for problem in problems[:_LISTED]))
-        sheet.cross("valid", "; ".join(listed) + more, mends)
+        sheet.cross("MV-108", "valid", "; ".join(listed) + more, mends)
         return None
     names = ", ".join(action.type for action in answer.actions if action) or "no action"
     warned = [f"; {warning.path}: {warning.message}" for warning in answer.warnings[:_LISTED]]
@@ -122,7 +122,7 @@ def _check_fast(sheet: Sheet, seconds: float, allowed: float) -> None:
         sheet.tick("fast", f"within {allowed:g} s", seconds)
     else:
         mend = "decide from memory: no database, no other service before the answer"
-        sheet.cross("fast", f"took longer than {allowed:g} s", mend, seconds)
+        sheet.cross("MV-109", "fast", f"took longer than {allowed:g} s", mend, seconds)
 
 
 async def check_again(
@@ -134,7 +134,7 @@ async def check_again(
     try:
         response = await fetch_answer(plan.call, call, reach.connect)
     except FetchError as exc:
-        sheet.cross("again", f"a second call got none: {exc.step}: {exc.reason}", mend)
+        sheet.cross("MV-110", "again", f"a second call got none: {exc.step}: {exc.reason}", mend)
         return None
     answer = read_answer(response.body)
     if not response.ok or not answer.valid:
@@ -142,10 +142,12 @@ async def check_again(
             sheet.dash("a second call fared no better", "again")
         else:
             said = f"a second call got {response.status} and no valid answer"
-            sheet.cross("again", said, mend)
+            sheet.cross("MV-110", "again", said, mend)
         return None
     if first is None:
-        sheet.cross("again", "a second call got a valid answer, the first one did not", mend)
+        sheet.cross(
+            "MV-110", "again", "a second call got a valid answer, the first one did not", mend
+        )
     else:
         same = _types(first) == _types(answer)
         sheet.tick("again", f"a second call got {'the same' if same else 'other'} actions")
@@ -176,11 +178,11 @@ async def check_upgrade(sheet: Sheet, reach: Reach, url: str, plan: DoctorPlan) 
             took = trio.current_time() - began
     except UpgradeRefused as exc:
         mend = _UPGRADE_MENDS.get(exc.status, "see what the receiver's log says")
-        sheet.cross("upgrade", f"answered {exc.status}: {exc.reason}", mend)
+        sheet.cross("MV-312", "upgrade", f"answered {exc.status}: {exc.reason}", mend)
         return False
     except FetchError as exc:
         mend = "see what the receiver's log says, and whether a proxy waits for something"
-        sheet.cross("upgrade", f"{exc.step}: {exc.reason}", mend)
+        sheet.cross("MV-312", "upgrade", f"{exc.step}: {exc.reason}", mend)
         return False
     sheet.tick("upgrade", "101 with its own token", took)
     return True
@@ -206,15 +208,15 @@ async def check_forged_token(
             closed = await _closed_with(socket, plan)
     except UpgradeRefused as exc:
         if exc.status == 101 or exc.status >= 500:
-            sheet.cross(name, f"not refused, but answered with {exc.status}", mend)
+            sheet.cross("MV-208", name, f"not refused, but answered with {exc.status}", mend)
         elif opened:
             sheet.tick(name, f"refused with {exc.status}")
         else:
             sheet.dash(f"refused with {exc.status}; but so was its own", name)
     except FetchError as exc:
-        sheet.cross(name, f"{exc.step}: {exc.reason}", mend)
+        sheet.cross("MV-208", name, f"{exc.step}: {exc.reason}", mend)
     else:
-        sheet.cross(name, "let in with 101" + closed, mend)
+        sheet.cross("MV-208", name, "let in with 101" + closed, mend)
 
 
 def forge(url: str, other: str | None) -> str | None:
@@ -254,7 +256,7 @@ def check_clock(sheet: Sheet, heard: list[Heard], most: float) -> None:
         if skew > most:
             side = "ahead of" if ahead > behind else "behind"
             off = f"{timedelta(seconds=round(skew))} {side} ours; {most:g} s are allowed"
-            sheet.cross("skew", f"its clock is {off}", "have both machines set by NTP")
+            sheet.cross("MV-807", "skew", f"its clock is {off}", "have both machines set by NTP")
         else:
             sheet.tick("skew", f"its clock agrees with ours within {max(skew, 1):.0f} s")
         return

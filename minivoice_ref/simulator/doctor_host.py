@@ -90,7 +90,7 @@ async def examine_host(sheet: Sheet, target: Target, plan: DoctorPlan, now: floa
     if not target.tls:
         scheme = target.url.partition(":")[0].lower()
         mend = f"serve it by TLS: MiniVoice comes by {'wss' if scheme == 'ws' else 'https'} only"
-        sheet.cross("tls", f"the URL is {scheme}", mend)
+        sheet.cross("MV-803", "tls", f"the URL is {scheme}", mend)
         sheet.dash("there is no certificate", *_CERTIFICATE_CHECKS)
         return Reach(TcpConnector(client_context(plan.ca), plan.timeouts), trusted=False)
     view = await check_tls(sheet, target, plan)
@@ -116,11 +116,11 @@ async def check_dns(sheet: Sheet, target: Target, plan: DoctorPlan) -> bool:
     except (gaierror, UnicodeError) as exc:  # the latter for labels that are empty or too long
         why = exc.strerror if isinstance(exc, gaierror) else "not a name that DNS could have"
         mend = f"make an A or AAAA record for {target.host}, or correct the URL"
-        sheet.cross("dns", f"{target.host}: {why}", mend)
+        sheet.cross("MV-801", "dns", f"{target.host}: {why}", mend)
         return False
     except trio.TooSlowError:
         mend = "see whether the name servers of the domain answer"
-        sheet.cross("dns", f"no address within {plan.timeouts.connect:g} s", mend)
+        sheet.cross("MV-801", "dns", f"no address within {plan.timeouts.connect:g} s", mend)
         return False
     addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
     private = [address for address in addresses if not _is_global(address)]
@@ -144,7 +144,7 @@ async def check_tcp(sheet: Sheet, target: Target, plan: DoctorPlan) -> bool:
         if refused:
             mend = "start the application, or correct the port"
         said = "refused: nobody listens there" if refused else exc.reason
-        sheet.cross("tcp", f"port {target.port}: {said}", mend)
+        sheet.cross("MV-802", "tcp", f"port {target.port}: {said}", mend)
         return False
     sheet.tick("tcp", f"port {target.port} is open", trio.current_time() - began)
     await trio.aclose_forcefully(stream)
@@ -164,7 +164,7 @@ async def check_tls(sheet: Sheet, target: Target, plan: DoctorPlan) -> TlsView |
         for key, fault in _HANDSHAKE_FAULTS.items():
             if key in reason:
                 said, mend = fault
-        sheet.cross("tls", said, mend)
+        sheet.cross("MV-803", "tls", said, mend)
         return None
     sheet.tick("tls", view.version, trio.current_time() - began)
     return view
@@ -178,7 +178,7 @@ def check_chain(sheet: Sheet, view: TlsView) -> None:
         return
     code, words = view.chain_fault
     fault, mend = _CHAIN_MENDS.get(code, (words, "have the certificate and its chain made anew"))
-    sheet.cross("chain", f"issued by {issuer}: {fault}", mend)
+    sheet.cross("MV-804", "chain", f"issued by {issuer}: {fault}", mend)
 
 
 def check_name(sheet: Sheet, view: TlsView, host: str) -> None:
@@ -186,7 +186,7 @@ def check_name(sheet: Sheet, view: TlsView, host: str) -> None:
     names = ", ".join(view.certificate.names[:8]) or "no name at all"
     if view.wrong_name:
         mend = f"get a certificate for {host}, or use a name that it has"
-        sheet.cross("name", f"the certificate is for {names}, not for {host}", mend)
+        sheet.cross("MV-805", "name", f"the certificate is for {names}, not for {host}", mend)
     else:
         sheet.tick("name", f"the certificate is for {host}")
 
@@ -199,12 +199,12 @@ def check_days_left(sheet: Sheet, certificate: Certificate, fewest: float, now: 
     renew = "renew the certificate, and see why that did not happen by itself"
     if now < start:
         mend = "set the clock of the machine that made it, and ours"
-        sheet.cross("days_left", f"not good before {_date(certificate.not_before)}", mend)
+        sheet.cross("MV-806", "days_left", f"not good before {_date(certificate.not_before)}", mend)
     elif left <= 0:
-        sheet.cross("days_left", f"expired {-left:.1f} days ago, on {until}", renew)
+        sheet.cross("MV-806", "days_left", f"expired {-left:.1f} days ago, on {until}", renew)
     elif left < fewest:
         said = f"{left:.1f} days left, until {until}; at least {fewest:.1f} are wanted"
-        sheet.cross("days_left", said, renew)
+        sheet.cross("MV-806", "days_left", said, renew)
     else:
         sheet.tick("days_left", f"{left:.0f} days left, until {until}")
 

@@ -1,8 +1,9 @@
 """What the doctor found: ticks, crosses and dashes, for people and as JSON.
 
-A *tick* is a question answered as it should be, a *cross* one that is not, with what would mend it,
-a *dash* one that could not be asked or would have proved nothing, with the reason. Checks stand on
-sheets, one for each part of an application, in the order in which MiniVoice would come by.
+A *tick* is a question answered as it should be, a *cross* one that is not, with its code in the
+error catalogue and what would mend it here, a *dash* one that could not be asked or would have
+proved nothing, with the reason. Checks stand on sheets, one for each part of an application, in the
+order in which MiniVoice would come by.
 
 It must not know how anything was found out. Read next: `doctor.py`.
 """
@@ -33,12 +34,14 @@ class Check:
     said: str
     mend: str = ""
     seconds: float | None = None
+    code: str | None = None
 
     def to_json(self, part: str) -> dict[str, object]:
-        """The check as `doctor --json` prints it; `mend` is null unless it failed."""
+        """The check as `doctor --json` prints it; `code` and `mend` are null unless it failed."""
         return {
             "check": f"{part}.{self.name}",
             "outcome": self.outcome,
+            "code": self.code,
             "said": self.said,
             "mend": self.mend or None,
             "seconds": None if self.seconds is None else round(self.seconds, 4),
@@ -47,7 +50,8 @@ class Check:
     def lines(self) -> Iterator[str]:
         """The check's row, and its mend below it."""
         took = "" if self.seconds is None else f" ({self.seconds:.3f} s)"
-        yield f"  {_SIGNS[self.outcome]}  {self.name:<{_WIDTH}}  {self.said}{took}"
+        said = f"{self.code} {self.said}" if self.code else self.said
+        yield f"  {_SIGNS[self.outcome]}  {self.name:<{_WIDTH}}  {said}{took}"
         if self.mend:
             yield f"     {'':<{_WIDTH}}  mend: {self.mend}"
 
@@ -65,9 +69,11 @@ class Sheet:
         """Note that all is well."""
         self.checks.append(Check(name, "pass", escape(said), seconds=seconds))
 
-    def cross(self, name: str, said: str, mend: str, seconds: float | None = None) -> None:
-        """Note that something is wrong, and what mends it."""
-        self.checks.append(Check(name, "fail", escape(said), escape(mend), seconds))
+    def cross(
+        self, code: str, name: str, said: str, mend: str, seconds: float | None = None
+    ) -> None:
+        """Note that something is wrong, its *code* in the error catalogue, and what mends it."""
+        self.checks.append(Check(name, "fail", escape(said), escape(mend), seconds, code))
 
     def dash(self, why: str, *names: str) -> None:
         """Note that the questions *names* were not asked, and why."""
@@ -122,6 +128,8 @@ class Examination:
             )
         ).replace("dashs", "dashes")
         lines.append(f"{'PASS' if self.passed else 'FAIL'}: {counts}")
+        if not self.passed:
+            lines.append("`minivoice-ref help CODE` says more of a cross")
         return "\n".join(lines)
 
 

@@ -35,8 +35,13 @@ WEBHOOK_CHECKS = ("signed", "unsigned", "wrong_signature")
 STALE_CHECK = "stale_timestamp"
 
 _NO_SECRET = "no secret: set MINIVOICE_WEBHOOK_SECRET or MINIVOICE_WEBHOOK_SECRET_FILE"
+_GIVE_SECRET = (
+    "if it wants a signature, as it should, set MINIVOICE_WEBHOOK_SECRET"
+    " or MINIVOICE_WEBHOOK_SECRET_FILE here and run this again"
+)
 _UNTRUSTED = "nothing signed is sent where the certificate is not good"
 _SAME_SECRET = "use one secret here and there; sign the timestamp, a full stop and the raw body"
+_NOT_ACCEPTED = "MV-614"
 _REFUSE_UNSIGNED = "answer 401 to what has no signature, before anything is done with it"
 _REFUSE_WRONG = "compare the signature with one made over the raw body, and answer 401"
 _REFUSE_STALE = "answer 401 to timestamps more than some minutes old: they may be replayed"
@@ -67,9 +72,9 @@ class WebhookProber:
     async def check_unsigned(self, sheet: Sheet) -> None:
         """Is an unsigned event refused? Or accepted, where there is no secret."""
         if self._plan.webhook_secret is None:
-            await self._expect_accepted(sheet, "unsigned", None, f"give the secret; {_NO_SECRET}")
+            await self._expect_accepted(sheet, "unsigned", None, _GIVE_SECRET)
         else:
-            await self._expect_refused(sheet, "unsigned", None, _REFUSE_UNSIGNED)
+            await self._expect_refused(sheet, "MV-615", "unsigned", None, _REFUSE_UNSIGNED)
 
     async def check_wrong_signature(self, sheet: Sheet) -> None:
         """Is an event refused that was signed with another secret?"""
@@ -78,7 +83,7 @@ class WebhookProber:
             sheet.dash(_NO_SECRET, "wrong_signature")
             return
         secret = secrets.token_urlsafe()
-        await self._expect_refused(sheet, "wrong_signature", secret, _REFUSE_WRONG)
+        await self._expect_refused(sheet, "MV-616", "wrong_signature", secret, _REFUSE_WRONG)
 
     async def check_stale(self, sheet: Sheet) -> None:
         """Is an event refused that was signed as it should be, but long ago?"""
@@ -87,7 +92,7 @@ class WebhookProber:
             sheet.dash(why, STALE_CHECK)
             return
         secret, age = self._plan.webhook_secret, self._plan.stale_by
-        await self._expect_refused(sheet, STALE_CHECK, secret, _REFUSE_STALE, age=age)
+        await self._expect_refused(sheet, "MV-617", STALE_CHECK, secret, _REFUSE_STALE, age=age)
 
     def _cannot_sign(self) -> str | None:
         if self._plan.webhook_secret is None:
@@ -101,7 +106,8 @@ class WebhookProber:
         try:
             heard = await self._send(name, secret)
         except FetchError as exc:
-            sheet.cross(name, f"{exc.step}: {exc.reason}", "see what the application's log says")
+            mend = "see what the application's log says"
+            sheet.cross(_NOT_ACCEPTED, name, f"{exc.step}: {exc.reason}", mend)
             return
         status = heard.response.status
         if heard.response.ok:
@@ -109,25 +115,32 @@ class WebhookProber:
             sheet.tick(name, f"accepted with {status}", heard.seconds)
         else:
             mend = mend if status in (400, 401, 403) else status_mend(status)
-            sheet.cross(name, f"not accepted: answered {status}", mend)
+            sheet.cross(_NOT_ACCEPTED, name, f"not accepted: answered {status}", mend)
 
     async def _expect_refused(
-        self, sheet: Sheet, name: str, secret: str | None, mend: str, *, age: float = 0.0
+        self,
+        sheet: Sheet,
+        code: str,
+        name: str,
+        secret: str | None,
+        mend: str,
+        *,
+        age: float = 0.0,
     ) -> None:
         await trio.lowlevel.checkpoint()
         try:
             status = (await self._send(name, secret, age=age)).response.status
         except FetchError as exc:
-            sheet.cross(name, f"{exc.step}: {exc.reason}", mend)
+            sheet.cross(code, name, f"{exc.step}: {exc.reason}", mend)
             return
         if 200 <= status < 300:
-            sheet.cross(name, f"accepted with {status}", mend)
+            sheet.cross(code, name, f"accepted with {status}", mend)
         elif not self._accepts:
             sheet.dash(f"refused with {status}; but no signed one was accepted", name)
         elif 400 <= status < 500:
             sheet.tick(name, f"refused with {status}")
         else:
-            sheet.cross(name, f"not refused, but answered with {status}", mend)
+            sheet.cross(code, name, f"not refused, but answered with {status}", mend)
 
     async def _send(self, name: str, secret: str | None, *, age: float = 0.0) -> Heard:
         """Send one probe, signed where there is a *secret*, as if *age* seconds ago."""

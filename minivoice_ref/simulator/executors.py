@@ -5,7 +5,8 @@ it. A function here returns what became of its action: accepted, failed, or, of 
 list to go on with.
 
 Facts: MiniVoice documentation, actions and media streams. What it leaves open is in
-`assumptions.py`. Read next: `gathering.py`, the longest of them.
+`assumptions.py` where it can be changed, and else in the table of assumptions (`nothing_to_do`,
+`end_on_exit`, `stop_matches`, `recording_data`). Read next: `gathering.py`, the longest of them.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ async def _send_digits(call: LiveCall, nursery: trio.Nursery, action: Action) ->
     pause = action.get("pause_before_ms")
     before = pause / 1000 if isinstance(pause, int) else 0.0
     seconds = call.play_keys(str(action.get("digits")), before)
+    heard = f"{seconds:g} s"
     if call.context.plan.assumptions.send_digits_waits:
-        await call.wait(seconds)
+        heard = await call.hear(seconds)
     else:
         await trio.lowlevel.checkpoint()
-    return Done("accepted", f"tones on the outbound track, {seconds:g} s with all pauses")
+    return Done("accepted", f"tones and pauses on the outbound track: {heard}")
 
 
 async def _redirect(call: LiveCall, nursery: trio.Nursery, action: Action) -> Done:

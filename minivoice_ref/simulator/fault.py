@@ -27,6 +27,7 @@ import trio
 from minivoice_ref.config import Timeouts
 from minivoice_ref.net.connect import Connector
 from minivoice_ref.net.websocket import MediaSocket
+from minivoice_ref.protocol.dialects.base import Encoder
 from minivoice_ref.protocol.errors import MiniVoiceError
 from minivoice_ref.protocol.media import Track, WireMessage
 
@@ -121,7 +122,7 @@ class Line:
 
 
 FAULTS: dict[str, type[Fault]] = {}
-"""Every fault by its name, in the order of their definitions."""
+"""Every fault by its name, in the order of their definitions, which is that in which they act."""
 
 
 class Fault:
@@ -130,7 +131,8 @@ class Fault:
     `summary` is its line in the list, with the unit in capitals where the value belongs; `expects`
     says what a good receiver does about it. `unit` is empty where there is no value. `assumed` says
     what of it rests on an assumption, empty where nothing does. `may_end_with` are the codes with
-    which a receiver may close a stream that it need not put up with.
+    which a receiver may close a stream that it need not put up with; `may_be_refused` says that it
+    may refuse it before.
     """
 
     name: ClassVar[str]
@@ -145,6 +147,7 @@ class Fault:
     assumed: ClassVar[str] = ""
     may_end_with: ClassVar[frozenset[int]] = frozenset()
     outlook: Outlook = Outlook.GOOD
+    may_be_refused: bool = False
 
     def __init_subclass__(cls, *, name: str = "") -> None:
         """Enter the fault in the catalogue under *name*; without one it stays out of it."""
@@ -207,6 +210,10 @@ class Fault:
     def happens(self) -> bool:
         """Whether it strikes this time, for a fault whose value is a percentage."""
         return self.random.random() * 100 < self.value
+
+    def unseen_in(self, encoder: type[Encoder]) -> str | None:
+        """Why no receiver can know of it in what *encoder* writes; None where one can."""
+        return None
 
     # --- the connection ---
 

@@ -1,7 +1,8 @@
 """Faults in what a stream says: messages left out, doubled, out of order, strange, or too big.
 
 All but one act on messages that the dialect's encoder has written, so they are the same for every
-dialect. Read next: `fault_timing.py`.
+dialect. They act in this order: whoever holds messages back until the stop must be asked after the
+stop is gone, and whoever counts audio before others add to it. Read next: `fault_timing.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from minivoice_ref.protocol.dialects.base import Encoder
 from minivoice_ref.protocol.media import Track, WireMessage
 from minivoice_ref.simulator.fault import BEGINS, Fault, Kind, Line, Outlook
 from minivoice_ref.simulator.speech import TICK
@@ -27,7 +29,26 @@ __all__ = [
 _Messages = Sequence[WireMessage]
 
 
-class Repeat(Fault, name="repeat"):
+class NoStop(Fault, name="no-stop"):
+    """Closes the WebSocket, properly, without having said that the stream is over."""
+
+    summary = "the stream is closed without a stop message"
+    expects = "the close ends the stream as well as a stop does"
+
+    def alter_messages(self, kind: Kind, track: Track | None, messages: _Messages) -> _Messages:
+        return [] if kind == "stop" else messages
+
+
+class _Misplaces(Fault):
+    """Sends audio where it does not belong; where nothing says where it belongs, that is that."""
+
+    def unseen_in(self, encoder: type[Encoder]) -> str | None:
+        if encoder.has_timestamps or encoder.has_sequence:
+            return None
+        return "without timestamps and sequence numbers no receiver can know where audio belongs"
+
+
+class Repeat(_Misplaces, name="repeat"):
     """Sends messages of audio twice, word for word."""
 
     summary = "PERCENT of the frames are sent twice, word for word"
@@ -38,7 +59,7 @@ class Repeat(Fault, name="repeat"):
         return [*messages, *messages] if kind == "media" and self.happens() else messages
 
 
-class Reorder(Fault, name="reorder"):
+class Reorder(_Misplaces, name="reorder"):
     """Lets a frame be overtaken by the next one of its track."""
 
     summary = "PERCENT of the frames are overtaken by the next one of their track"
@@ -89,16 +110,6 @@ class MediaBeforeStart(Fault, name="media-before-start"):
     def _release(self) -> _Messages:
         held, self._held = self._held, ()
         return held
-
-
-class NoStop(Fault, name="no-stop"):
-    """Closes the WebSocket, properly, without having said that the stream is over."""
-
-    summary = "the stream is closed without a stop message"
-    expects = "the close ends the stream as well as a stop does"
-
-    def alter_messages(self, kind: Kind, track: Track | None, messages: _Messages) -> _Messages:
-        return [] if kind == "stop" else messages
 
 
 class Unknown(Fault, name="unknown"):

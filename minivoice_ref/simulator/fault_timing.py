@@ -5,6 +5,7 @@ Read next: `fault_connection.py`.
 
 from __future__ import annotations
 
+from minivoice_ref.protocol.dialects.base import Encoder
 from minivoice_ref.protocol.media import Track
 from minivoice_ref.simulator.fault import BEGINS, Fault
 from minivoice_ref.simulator.speech import TICK
@@ -44,6 +45,11 @@ class Lose(Fault, name="lose"):
     summary = "PERCENT of the frames are never sent; the timestamps jump over them"
     expects = "each loss is silence of its length, in its place, and is accounted for"
     unit, default, most = "percent", 5.0, 90.0
+
+    def unseen_in(self, encoder: type[Encoder]) -> str | None:
+        if encoder.has_timestamps:
+            return None
+        return "without timestamps no receiver can know that audio is missing"
 
     def loses(self, track: Track, tick: int) -> bool:
         return self.happens()

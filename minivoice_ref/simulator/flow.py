@@ -43,13 +43,13 @@ class CallFlow:
 
     def reject(self, checked: CheckedAnswer) -> None:
         """Leave a line for each action of a list that is not run because it has faults."""
-        for index, action in enumerate(checked.actions):
+        for index, name in enumerate(checked.types):
             problems = checked.problems_of(index)
-            name = "not readable" if action is None else action.type
             if problems:
-                self._record(index, name, "rejected", "; ".join(map(str, problems)))
+                faults = "; ".join(map(str, problems))
+                self._record(index, name or "not readable", "rejected", faults)
             else:
-                self._record(index, name, "skipped", "the list has faults elsewhere")
+                self._record(index, name or "not read", "skipped", "the list has faults elsewhere")
 
     async def run(self, nursery: trio.Nursery, actions: Sequence[Action]) -> None:
         """Run *actions* until the list is over and the caller hangs up; streams run in *nursery*.

@@ -1,14 +1,10 @@
 """The action `gather`: the caller's keys, one after the other, until there are enough.
 
-What ends it, and what `call.gathered` says of it, is documented. That it also needs, and that is
-assumed, stands in `assumptions.py` (`gather…`) and here:
-
-* `num_digits` is how many are enough; where it is not given, `max_digits` is; where neither is, 1,
-  or `min_digits` where that is more.
-* Both counts are told even where they were not given: `min_digits` is then 1, `max_digits` what is
-  enough.
-* Keys that the caller would still press when one gather is over are pressed in the next one.
-* While it waits neither party speaks. The keys are pressed when the prompt is over.
+What ends it, and what `call.gathered` says of it, is documented. How many keys are enough is an
+assumption (`gather_enough` and `gathered_counts` in the table of them), and so are the words of the
+status (`gathered…` in `assumptions.py`). What the caller does is the plan's to say: one key after
+each `key_every`, once the prompt is over, while neither party speaks; keys that one gather does not
+take are pressed in the next one.
 
 Fact: MiniVoice documentation, actions: `gather`, and webhooks: `call.gathered`.
 """

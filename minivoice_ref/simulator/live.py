@@ -94,20 +94,26 @@ class LiveCall:
             await self.handle.hung_up.wait()
         return not self.hung_up
 
+    async def hear(self, seconds: float) -> str:
+        """Let *seconds* of a sound pass; how much of it was heard, in words."""
+        began = trio.current_time()
+        if await self.wait(seconds):
+            return f"{seconds:g} s"
+        heard = min(seconds, trio.current_time() - began)
+        return f"{heard:.2f} of {seconds:g} s (the caller hung up)"
+
     async def say(self, text: str) -> str:
         """Have the agent's track carry *text* as long as it takes; what was heard, in words."""
-        began = trio.current_time()
         voice = await unless_hung_up(self.handle, partial(spoken, text, self.context))
         tick = self.tick
         ticks = self.audio.say(text, tick) if voice is None else self.audio.speak(voice, tick)
-        await self.wait_until(max(began, trio.current_time()) + ticks * TICK)
         words = f", the words by {voice.name}" if voice is not None else ""
-        return f"the agent's track carried speech for {ticks * TICK:g} s{words}"
+        return f"the agent's track carried speech for {await self.hear(ticks * TICK)}{words}"
 
     def press(self, key: str) -> None:
         """Have the caller press *key*: its tone on the inbound track, its message in the streams.
 
-        A stream says it where its dialect has a message for it and it carries the caller's track.
+        A stream says it where its dialect has a message for it, and as `digits_told` assumes.
         """
         ticks = key_ticks(self.context.plan.assumptions)
         self.audio.cover("inbound", tone(key, ticks), self.tick)

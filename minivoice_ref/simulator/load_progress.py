@@ -60,12 +60,13 @@ def in_one_line(before: Progress, now: Progress, width: int | None) -> str:
     )
     parts = [counts, f"{speed:.0f} frames/s", f"late {late * 1000:.1f} ms"]
     parts += [f"worst {now.worst * 1000:.1f} ms"]
+    share = f"{over}/{now.planned}"
     if width is None:
-        return "  ".join([*parts, f"of {now.planned}"])
+        return "  ".join([share, *parts])
     filled = _BAR * over // now.planned
-    bar = f"[{'#' * filled}{'.' * (_BAR - filled)}] {over}/{now.planned}"
+    bar = f"[{'#' * filled}{'.' * (_BAR - filled)}] {share}"
     for kept in range(len(parts), 0, -1):
-        for line in ("  ".join([bar, *parts[:kept]]), "  ".join(parts[:kept])):
+        for line in ("  ".join([bar, *parts[:kept]]), "  ".join([share, *parts[:kept]])):
             if len(line) <= width:
                 return line
     return counts[: max(0, width)]

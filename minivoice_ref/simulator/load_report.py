@@ -14,20 +14,21 @@ It must not know how calls are placed. Read next: `load.py`, which fills it in.
 
 from __future__ import annotations
 
-import re
+import textwrap
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from minivoice_ref.simulator.lateness import Lateness
+from minivoice_ref.simulator.load_causes import Causes
 from minivoice_ref.simulator.report import CallReport
 
-__all__ = ["Cause", "Durations", "LoadReport"]
+__all__ = ["Durations", "LoadReport"]
 
 _IN_TIME = 0.010
 """Seconds: while 99 of 100 of its own wake-ups are within them, the simulator keeps time."""
 
-_MOST_CAUSES = 100
-_OTHERS = "further causes, too many to tell apart"
+_WIDTH = 100
 
 
 class Durations:
@@ -55,27 +56,6 @@ def _ranked(ranked: list[float], percent: float) -> float:
     return ranked[max(0, int(place) - 1)] if ranked else 0.0
 
 
-@dataclass(slots=True)
-class Cause:
-    """Why calls failed: the step of the verdict, in which words, how often, and one of them."""
-
-    step: str
-    text: str
-    with_fault: bool
-    example: str
-    calls: int = 0
-
-    def to_json(self) -> dict[str, object]:
-        """The cause as `load --json` prints it."""
-        return {
-            "step": self.step,
-            "cause": self.text,
-            "calls": self.calls,
-            "fault_injected": self.with_fault,
-            "example_call_id": self.example,
-        }
-
-
 @dataclass(slots=True, kw_only=True)
 class LoadReport:
     """The figures of a load, `planned` calls at `rate` a second; they grow while it runs.
@@ -83,6 +63,7 @@ class LoadReport:
     A call counts as asked when its answer_url was, as answered when the answer was valid, as
     completed when `call.completed` was acknowledged. Each asked call is in the end one of: passed,
     failed, or interrupted, which is one that had no stream yet when somebody ended the load.
+    Webhooks count as retried where one attempt was not enough, and as given up where none was.
     `clock` is how late the simulator's own clock was, `arrivals` how late calls began, of which
     `held_up` because too many others went on.
     """
@@ -98,29 +79,34 @@ class LoadReport:
     with_faults: int = 0
     failed_with_faults: int = 0
     interrupted: int = 0
+    webhooks: int = 0
+    retried: int = 0
+    given_up: int = 0
     due: int = 0
     sent: int = 0
     held_up: int = 0
     ended_early: bool = False
     answer: Durations = field(default_factory=Durations)
     handshake: Durations = field(default_factory=Durations)
+    closing: Durations = field(default_factory=Durations)
     acknowledgement: Durations = field(default_factory=Durations)
     frames: Lateness = field(default_factory=Lateness)
     clock: Lateness = field(default_factory=Lateness)
     arrivals: Lateness = field(default_factory=Lateness)
-    causes: dict[tuple[str, str, bool], Cause] = field(default_factory=dict)
+    causes: Causes = field(default_factory=Causes)
+    lost: Causes = field(default_factory=Causes)
 
     def count(self, report: CallReport, *, with_fault: bool, interrupted: bool = False) -> None:
         """Count a call that is over. *interrupted*: whatever it lacks is not its own doing."""
+        self._count_webhooks(report, with_fault=with_fault)
         good = {step.name for step in report.steps if step.ok}
+        ended = any(hook.accepted for hook in report.webhooks if hook.event == "call.completed")
         self.answered += "answer_valid" in good
-        self.completed += "call_completed" in good
+        self.completed += ended or "call_completed" in good
         self.answer.add(report.answer_seconds)
-        for hook in report.webhooks:
-            if hook.accepted:
-                self.acknowledgement.add(hook.seconds)
         for stream in report.streams:
             self.handshake.add(stream.handshake_seconds)
+            self.closing.add(stream.closing_seconds)
             self.due += stream.due
             self.sent += sum(sums.frames for sums in stream.sent.values())
             self.frames.merge(stream.lateness)
@@ -129,23 +115,30 @@ class LoadReport:
         elif interrupted:
             self.interrupted += 1
         else:
-            step = next(step for step in report.steps if not step.ok)
+            step = report.failures[0]
             self.blame(step.name, step.detail, report.call_id, with_fault=with_fault)
 
     def blame(self, step: str, detail: str, call_id: str, *, with_fault: bool) -> None:
         """Count a call as failed for what *detail* says of *step*."""
         self.failed += 1
         self.failed_with_faults += with_fault
-        key = (step, _without_particulars(detail), with_fault)
-        if key not in self.causes and len(self.causes) >= _MOST_CAUSES:
-            key = ("", _OTHERS, with_fault)
-        cause = self.causes.setdefault(key, Cause(*key, example=call_id))
-        cause.calls += 1
+        self.causes.blame(step, detail, call_id, with_fault=with_fault)
+
+    def _count_webhooks(self, report: CallReport, *, with_fault: bool) -> None:
+        for hook in report.webhooks:
+            self.webhooks += 1
+            self.retried += hook.attempts > 1
+            if hook.accepted:
+                self.acknowledgement.add(hook.seconds)
+            else:
+                self.given_up += 1
+                why = hook.fault or "not tried"
+                self.lost.blame(hook.event, why, report.call_id, with_fault=with_fault)
 
     @property
     def good(self) -> bool:
-        """Whether there were calls and none failed."""
-        return self.failed == 0 and self.asked > 0
+        """Whether calls passed and none failed; where nothing was measured, nothing is good."""
+        return self.failed == 0 and self.passed > 0
 
     @property
     def kept_time(self) -> bool:
@@ -159,8 +152,9 @@ class LoadReport:
         own = f"its own clock was late by {p99:.1f} ms (p99), {worst:.1f} ms at worst"
         if not self.kept_time:
             return (
-                f"The simulator did NOT keep time: {own}. What was slow may be the simulator,"
-                " not the receiver: give it an idler machine or ask less of it."
+                f"The simulator did NOT keep time: {own}. What was slow, or came too late for its"
+                " deadline, may be the doing of the simulator, not the receiver: give it an idler"
+                " machine or ask less of it."
             )
         kept = f"The simulator kept time: {own}."
         slow = self.frames.percentile(99)
@@ -192,7 +186,14 @@ class LoadReport:
             "latency": {
                 "answer": self.answer.to_json(),
                 "stream_handshake": self.handshake.to_json(),
+                "stream_closing": self.closing.to_json(),
                 "webhook_acknowledgement": self.acknowledgement.to_json(),
+            },
+            "webhooks": {
+                "sent": self.webhooks,
+                "retried": self.retried,
+                "given_up": self.given_up,
+                "causes": self.lost.to_json("event", "webhooks"),
             },
             "frames": {"due": self.due, "sent": self.sent, "lateness": self.frames.to_json()},
             "simulator": {
@@ -202,70 +203,77 @@ class LoadReport:
                 "arrivals": self.arrivals.to_json(),
                 "arrivals_held_up": self.held_up,
             },
-            "failures": [cause.to_json() for cause in self.ranked_causes()],
+            "failures": self.causes.to_json("step", "calls"),
         }
-
-    def ranked_causes(self) -> list[Cause]:
-        """Every cause, those of calls without an injected fault first, the frequent ones first."""
-        return sorted(self.causes.values(), key=lambda cause: (cause.with_fault, -cause.calls))
 
     def __str__(self) -> str:
         """The report for people."""
-        return "\n".join([*self._call_lines(), *self._time_lines(), *self._cause_lines()])
+        lines = [*self._call_lines(), *self._time_lines()]
+        if self.failed:
+            own = "" if self.kept_time else " (the simulator itself did not keep time)"
+            lines += ["", f"  failed calls by their first cause{own}", *_cause_lines(self.causes)]
+        if self.given_up:
+            lines += ["", "  webhooks given up, by event and cause", *_cause_lines(self.lost)]
+        return "\n".join(lines)
 
-    def _call_lines(self) -> list[str]:
+    def _call_lines(self) -> Iterator[str]:
         verdict = "PASS" if self.good else "FAIL"
         early = f", ended early ({self.planned} were planned)" if self.ended_early else ""
-        lines = [
-            f"load of {self.asked} calls in {self.seconds:.1f} s{early}: {verdict}",
+        yield f"load of {self.asked} calls in {self.seconds:.1f} s{early}: {verdict}"
+        yield (
             f"  calls       asked {self.asked}, answered {self.answered},"
-            f" completed {self.completed}, passed {self.passed}, failed {self.failed}",
-        ]
+            f" completed {self.completed}, passed {self.passed}, failed {self.failed}"
+        )
         if self.with_faults:
-            lines.append(
-                f"              {self.with_faults} with a fault injected,"
-                f" of which {self.failed_with_faults} failed"
-            )
+            injected = f"{self.with_faults} with a fault injected"
+            yield f"              {injected}, of which {self.failed_with_faults} failed"
         if self.interrupted:
-            lines.append(f"              {self.interrupted} ended before they had a stream")
+            yield f"              {self.interrupted} ended before they had a stream"
         if self.held_up:
-            lines.append(f"              {self.held_up} began late: too many others went on")
-        return lines
+            yield f"              {self.held_up} began late: too many others went on"
+        if self.webhooks:
+            told = f"sent {self.webhooks}, retried {self.retried}, given up {self.given_up}"
+            yield f"  webhooks    {told}"
+        over_5, over_20 = self.frames.over(0.005), self.frames.over(0.02)
+        yield (
+            f"  frames      due {self.due}, sent {self.sent},"
+            f" over 5 ms late {over_5}, over 20 ms late {over_20}"
+        )
 
-    def _time_lines(self) -> list[str]:
-        lines = ["", f"  {'ms':<26}{'count':>8}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"]
-        rows = (
+    def _time_lines(self) -> Iterator[str]:
+        yield ""
+        yield f"  {'ms':<26}{'count':>8}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"
+        for name, row in (
             ("answer", self.answer.to_json()),
             ("stream handshake", self.handshake.to_json()),
+            ("stream closing", self.closing.to_json()),
             ("webhook acknowledgement", self.acknowledgement.to_json()),
             ("frames late by", self.frames.to_json()),
             ("simulator's clock late by", self.clock.to_json()),
-        )
-        for name, row in rows:
-            figures = "".join(f"{row[key]:9.1f}" for key in ("p50_ms", "p90_ms", "p99_ms"))
-            lines.append(f"  {name:<26}{row['count']:8.0f}{figures}{row['max_ms']:9.1f}")
-        over_5, over_20 = self.frames.over(0.005), self.frames.over(0.02)
-        lines += [
-            "",
-            f"  frames      due {self.due}, sent {self.sent},"
-            f" over 5 ms late {over_5}, over 20 ms late {over_20}",
-            f"  {self.statement}",
-        ]
-        return lines
-
-    def _cause_lines(self) -> list[str]:
-        lines = ["", "  failures by their first cause"] if self.causes else []
-        for cause in self.ranked_causes():
-            asked_for = " (fault injected)" if cause.with_fault else ""
-            lines.append(f"  {cause.calls:6}  {cause.step}{asked_for}: {cause.text}")
-            lines.append(f"          for example {cause.example}")
-        return lines
+        ):
+            keys = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+            shown = "".join(f"{row[key]:9.1f}" if row["count"] else f"{'–':>9}" for key in keys)
+            yield f"  {name:<26}{row['count']:8.0f}{shown}"
+        yield ""
+        yield _wrapped(self.statement, "  ", "  ")
 
 
-_URL_PATH = re.compile(r"((?:wss?|https?)://[^/\s]+)/[^\s:;,]*")
-_DECIMAL = re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])")
+def _cause_lines(causes: Causes) -> Iterator[str]:
+    """A line for each of *causes*, and one of its calls."""
+    for cause in causes.ranked():
+        asked_for = " (fault injected)" if cause.with_fault else ""
+        said = f"{cause.what}{asked_for}: {cause.text}"
+        yield _wrapped(said, f"  {cause.count:6}  ", " " * 10)
+        yield f"          for example {cause.example}"
 
 
-def _without_particulars(detail: str) -> str:
-    """*detail* without the paths and the times in it, which differ from call to call."""
-    return _DECIMAL.sub("…", _URL_PATH.sub(r"\1/…", detail))
+def _wrapped(text: str, first: str, others: str) -> str:
+    """*text* in lines of a terminal's usual width; a long word, such as a URL, is left whole."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

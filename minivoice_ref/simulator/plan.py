@@ -8,7 +8,8 @@ it can be changed where it turns out to be wrong; none of them is a fact about M
   assume, once its answer is known to be good.
 * `assumptions`: everything about the actions that is not documented; see `assumptions.py`.
 * `default_track`: the track of a `start_stream` that names none.
-* `dialect`: the wire format of the streams.
+* `dialect`: the wire format of the streams; `media_format` that of their audio, one of those that
+  its platform is known to send (None: the usual one).
 * `retries`: when and how often a webhook is tried again.
 * `timeouts.response`: how long an answer or the acceptance of a webhook may take.
 
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from minivoice_ref.config import ConfigError, Limits, Timeouts
-from minivoice_ref.protocol.dialects.detect import DIALECTS
+from minivoice_ref.protocol.dialects.detect import encoders
 from minivoice_ref.protocol.errors import Problem
+from minivoice_ref.protocol.media import MediaFormat
 from minivoice_ref.protocol.redaction import redact_url
 from minivoice_ref.simulator.assumptions import Assumptions
 from minivoice_ref.simulator.speech import SPEECH_PROGRAMS, Voice
@@ -85,8 +87,10 @@ class CallPlan:
     `recording_fails` has recordings end with `recording.failed`. `duplicate_webhooks` delivers each
     event once more, `reorder_webhooks` holds some back until the next one has been delivered.
 
-    `expect_break` says that somebody means to break a stream, so that the verdict asks for a broken
-    stream and a call that went on. `keep_audio` keeps what was sent, 8 kB a second and track.
+    `expect_stream` has the verdict fail a call without a stream, which otherwise leaves a dash at
+    the questions about streams, unless its answer has a `start_stream`. `expect_break` says that
+    somebody means to break a stream, so that the verdict asks for a broken stream and a call that
+    went on. `keep_audio` keeps what was sent, 8 kB a second and track.
     `call_id` and `seed` make two calls the same to the byte; unset they are new each time.
     Raises ConfigError with everything about it that cannot work.
     """
@@ -112,8 +116,10 @@ class CallPlan:
     application_id: str = "app_test"
     variables: Mapping[str, str] = field(default_factory=dict)
     dialect: str = "twilio"
+    media_format: MediaFormat | None = None
     default_track: Literal["inbound", "outbound", "both"] = "both"
     answered_first: bool = False
+    expect_stream: bool = False
     expect_break: bool = False
     keep_audio: bool = False
     retries: RetrySchedule = RetrySchedule()
@@ -146,17 +152,34 @@ def _problems(plan: CallPlan) -> Iterator[Problem]:
         seconds = getattr(plan, name)
         if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
             yield Problem(name, f"{seconds!r} is not a positive number", "it counts seconds")
-    if plan.dialect not in DIALECTS:
-        known = ", ".join(DIALECTS)
-        yield Problem("dialect", f"{plan.dialect!r} is not a dialect", f"choose one of: {known}")
+    yield from _wire_problems(plan)
     yield from _flow_problems(plan)
     yield from plan.retries.problems()
     yield from plan.assumptions.problems()
     for fault in plan.faults:
         if fault.needs_secret and plan.webhook_secret is None:
             yield Problem("faults", f"{fault} needs a webhook_secret", "there is nothing to forge")
+        if fault.needs_secret and plan.retries.attempts < 2:
+            why = "the first attempt is forged: allow retries.attempts=2 or more"
+            yield Problem("faults", f"{fault} needs a second attempt", why)
     if plan.webhook_secret == "":
         yield Problem("webhook_secret", "is empty", "give the secret or leave it unset")
+
+
+def _wire_problems(plan: CallPlan) -> Iterator[Problem]:
+    """What is wrong with how the streams are to be spoken."""
+    known = encoders()
+    if plan.dialect not in known:
+        listed = ", ".join(known)
+        yield Problem("dialect", f"{plan.dialect!r} is not a dialect", f"choose one of: {listed}")
+        return
+    formats = known[plan.dialect].formats
+    if plan.media_format is not None and plan.media_format not in formats:
+        yield Problem(
+            "media_format",
+            f"{plan.dialect} does not carry {plan.media_format}",
+            f"choose one of: {', '.join(map(str, formats))}",
+        )
 
 
 def _flow_problems(plan: CallPlan) -> Iterator[Problem]:

@@ -4,8 +4,11 @@ At full speed nothing is waited for but the receiver: every so many messages a p
 answered before more are sent, so a receiver is never buried under more than it has read. How the
 stream ended is played too: the platform's close code, or its vanishing.
 
-Whatever goes wrong ends as a sentence in the report, as with the streams of a test call. Knows no
-files: it is given a reader. Read next: `protocol/capture_format.py`.
+Whatever goes wrong ends as a sentence in the report, as with the streams of a test call. A capture
+that is torn, or lacks messages, is played as far as it goes, which is no pass: the receiver heard
+another stream than it would have.
+
+Knows no files: it is given a reader. Read next: `protocol/capture_format.py`.
 """
 
 from __future__ import annotations
@@ -50,49 +53,72 @@ class NoStream(Exception):
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What came of a replay. `fault` says what went wrong, None if nothing did."""
+    """What came of a replay. `fault` says what went wrong with it, None if nothing did.
+
+    The rest tells of the capture: `missing` messages were never in it, `skipped` lines of it cannot
+    be read, `ended` says whether its end was reached; else it is cut short after `last_at` seconds
+    of the stream.
+    """
 
     stream_url: str
     sent: int = 0
     bytes: int = 0
-    missing: int = 0
     seconds: float = 0.0
     close_code: int | None = None
     close_reason: str = ""
-    complete: bool = False
+    missing: int = 0
+    skipped: int = 0
+    ended: bool = False
+    last_at: float = 0.0
     fault: str | None = None
 
     @property
-    def passed(self) -> bool:
-        """Whether all that was captured was played."""
-        return self.fault is None
+    def complete(self) -> bool:
+        """Whether all that the platform had said was played."""
+        return self.ended and not self.missing and not self.skipped and self.fault is None
+
+    @property
+    def verdict(self) -> Literal["pass", "partial", "fail"]:
+        """`partial` where all that could be read was played, and the capture is not whole."""
+        if self.fault is not None:
+            return "fail"
+        return "pass" if self.complete else "partial"
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
         return {
-            "verdict": "pass" if self.passed else "fail",
+            "verdict": self.verdict,
             "stream_url": self.stream_url,
             "sent": self.sent,
             "bytes": self.bytes,
-            "missing": self.missing,
             "seconds": round(self.seconds, 3),
             "close_code": self.close_code,
             "close_reason": self.close_reason,
             "complete": self.complete,
+            "ended": self.ended,
+            "last_at": round(self.last_at, 6),
+            "missing": self.missing,
+            "skipped_lines": self.skipped,
             "fault": self.fault,
         }
 
     def __str__(self) -> str:
-        told = f"{'PASS' if self.passed else 'FAIL'}  {self.sent} messages, {self.bytes} bytes in"
-        told += f" {self.seconds:.3f} s to {self.stream_url or 'nobody'}"
+        told = [
+            f"{self.verdict.upper()}  {self.sent} messages, {self.bytes} bytes in"
+            f" {self.seconds:.3f} s to {self.stream_url or 'nobody'}"
+        ]
         if self.close_code is not None:
             reason = f" ({self.close_reason})" if self.close_reason else ""
-            told += f"\n      closed with {self.close_code}{reason}"
+            told.append(f"closed with {self.close_code}{reason}")
         if self.missing:
-            told += f"\n      {self.missing} messages are missing in the capture"
-        if not self.complete:
-            told += "\n      the capture was cut short, or not all of it was played"
-        return told + (f"\n      {self.fault}" if self.fault else "")
+            told.append(f"messages that the capture never had, its disk being slow: {self.missing}")
+        if self.skipped:
+            told.append(f"lines of the capture that cannot be read, left out: {self.skipped}")
+        if self.fault is not None:
+            told.append(self.fault)
+        elif not self.ended:
+            told.append(f"the capture is cut short after {self.last_at:.3f} s: it has no end")
+        return "\n      ".join(told)
 
 
 async def ask_for_stream(
@@ -185,12 +211,13 @@ class _Player:
                 ):
                     for record in batch:
                         await self._play(record)
-                self._report.complete = self._reader.ended is not None
+                self._report.ended = self._reader.ended is not None
                 await self._end(self._reader.ended)
             except SocketClosed as exc:
                 self._report.fault = f"{exc} before all was sent"
             except PongTimeout as exc:
                 self._report.fault = str(exc)
+            self._report.skipped = self._reader.skipped
             nursery.cancel_scope.cancel()
 
     async def _listen(self) -> None:
@@ -204,6 +231,7 @@ class _Player:
 
     async def _play(self, record: Record) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._report.last_at = record.at
         if isinstance(record, Lost):
             self._report.missing += record.messages
         if isinstance(record, Ended) or self._speed is not None:
@@ -224,7 +252,10 @@ class _Player:
 
     async def _end(self, ended: Ended | None) -> None:
         """End as the captured stream did; where the receiver closed that, let it do so again."""
-        if ended is not None and ended.how == "closed":
+        if ended is None:
+            await self._socket.close(1000)
+            return
+        if ended.how == "closed":
             if ended.code == _VANISHED:
                 await self._socket.abort()
             else:

@@ -47,6 +47,8 @@ STEPS = (
 )
 """The names of a report's steps, in the documented debug order."""
 
+_SIGNS: Mapping[bool | None, str] = {True: "ok", False: "FAIL", None: "–"}
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -80,14 +82,14 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question of the debug order and its answer."""
+    """One question of the debug order and its answer: `ok` is None where it does not apply."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
 
     def to_json(self) -> dict[str, object]:
-        """The step as the command line's `--json` prints it."""
+        """The step as the command line's `--json` prints it: `ok` is null for a dash."""
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
@@ -114,7 +116,8 @@ class StreamReport:
     ends fills them in, with `dataclasses.replace`. `format` is that of each track, so samples are
     counted in its rate. `audio`, what was sent track by track in that format from the tick
     `first_tick` of the call on, is kept only where the plan asks for it.
-    `handshake_seconds` is how long it took to open, from the connection to the upgrade;
+    `handshake_seconds` is how long it took to open, from the connection to the upgrade, and
+    `closing_seconds` how long after the stop the receiver's goodbye came, None without both;
     `refused_with` is the status of an upgrade refused. `due` is how many frames the clock called
     for while it was open, `lateness` how far behind their moment those that were sent left.
     """
@@ -133,6 +136,7 @@ class StreamReport:
     first_tick: int | None = None
     audio: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     handshake_seconds: float | None = None
+    closing_seconds: float | None = None
     refused_with: int | None = None
     due: int = 0
     lateness: Lateness = field(default_factory=Lateness, repr=False)
@@ -158,8 +162,9 @@ class WebhookReport:
     """One event's delivery; `status` is the last response's, None where there was none.
 
     `fault` says why the last attempt was in vain; None where it was not. `seconds` is how long that
-    attempt took, from the connection to the end of its response. `duplicates` is how often it was
-    delivered again although it had been accepted.
+    attempt took, from the connection to the end of its response. `place` is its place in the order
+    in which the call's events were accepted, from 1. `duplicates` is how often it was delivered
+    again after that; `duplicate_status` and `duplicate_fault` say what came of it.
     """
 
     event: str
@@ -167,7 +172,10 @@ class WebhookReport:
     status: int | None
     fault: str | None = None
     seconds: float | None = None
+    place: int | None = None
     duplicates: int = 0
+    duplicate_status: int | None = None
+    duplicate_fault: str | None = None
 
     @property
     def accepted(self) -> bool:
@@ -175,8 +183,9 @@ class WebhookReport:
         return self.status is not None and 200 <= self.status < 300
 
     def to_json(self) -> dict[str, object]:
-        """The delivery as the command line's `--json` prints it."""
-        return {"event": self.event, "attempts": self.attempts, "status": self.status}
+        """The delivery as `--json` prints it; `duplicate_status` only where there was one."""
+        document = {"event": self.event, "attempts": self.attempts, "status": self.status}
+        return document | ({"duplicate_status": self.duplicate_status} if self.duplicates else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +205,14 @@ class CallReport:
     findings: Sequence[Finding] = ()
 
     @property
+    def failures(self) -> list[Step]:
+        """The steps that are not as they should be, in the debug order."""
+        return [step for step in self.steps if step.ok is False]
+
+    @property
     def passed(self) -> bool:
-        """Whether every step is as it should be."""
-        return all(step.ok for step in self.steps)
+        """Whether every step that applies is as it should be."""
+        return not self.failures
 
     @property
     def verdict(self) -> Literal["pass", "fail"]:
@@ -223,5 +237,5 @@ class CallReport:
         lines = [f"call {self.call_id}: {self.verdict.upper()}"]
         width = max(len(step.name) for step in self.steps) if self.steps else 0
         for step in self.steps:
-            lines.append(f"  {'ok  ' if step.ok else 'FAIL'}  {step.name:<{width}}  {step.detail}")
+            lines.append(f"  {_SIGNS[step.ok]:<4}  {step.name:<{width}}  {step.detail}")
         return "\n".join(lines)

@@ -14,11 +14,12 @@ from minivoice_ref.simulator.conformance_evidence import Judge, Trial
 from minivoice_ref.simulator.conformance_judges import (
     PROMPT,
     judge_asked,
-    judge_call,
     judge_cut,
     judge_duplicates,
     judge_fault,
+    judge_forged,
     judge_form,
+    judge_good,
     judge_order,
     judge_prompt,
     judge_redirect,
@@ -69,7 +70,7 @@ GOOD = Scenario(
     name="good-call",
     must_hold="valid action, wss URL, accepted, media flows, closed with 1000, call.completed",
     documented=f"{_STREAMS}: the test to pass, in the debug order",
-    judge=judge_call,
+    judge=judge_good,
     unseen=_AUDIO,
     needs_stream=False,
 )
@@ -188,10 +189,9 @@ _OWN = (
 _WITH: Mapping[str, str] = (
     {name: f"{name}=20" for name in ("lose", "repeat", "reorder")}
     | {name: f"{name}=25" for name in ("unknown", "garbage", "binary")}
-    | {"cut": "cut=0.5", "vanish": "vanish=0.5", "ping-flood": "ping-flood=5"}
+    | {"cut": "cut=0.5", "vanish": "vanish=0.5"}
 )
-"""How a fault is tried where its default is too mild or too late for streams of a second or two, or
-so strong that this side, with several trials at once, might be the one that cannot keep up."""
+"""How a fault is tried whose default is too mild or too late for streams of a second or two."""
 
 _LONGER: Mapping[str, float] = {
     "stall": 2.0,
@@ -236,10 +236,11 @@ def _of_fault(name: str) -> Scenario:
         name=name,
         must_hold=fault.expects,
         documented=source,
-        judge=judge_fault,
+        judge=judge_forged if fault.needs_secret else judge_fault,
         trial=Trial(faults=(fault,), longer=_LONGER.get(name, 0.0)),
         assumed=assumed,
         unseen="" if fault.needs_secret or name in ("wrong-token", *_LASTING) else _AUDIO,
+        needs_stream=not fault.needs_secret,
         needs_webhooks=name.startswith("webhook") or fault.needs_secret,
         needs_secret=fault.needs_secret,
         lasts=name in _LASTING,

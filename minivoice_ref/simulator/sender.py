@@ -56,7 +56,8 @@ class StreamSender:
     def __init__(self, context: CallContext, audio: CallAudio, url: str, track: str) -> None:
         self.url = url
         self.track = track
-        self._coder = StreamCoder(context.plan.dialect, tracks_of(track), audio)
+        plan = context.plan
+        self._coder = StreamCoder(plan.dialect, tracks_of(track), audio, plan.media_format)
         self.stream_id = self._coder.encoder.stream_id(context.new_stream_digits())
         self.finished = trio.Event()
         self.lateness = Lateness()
@@ -69,6 +70,7 @@ class StreamSender:
         self._opening = trio.CancelScope()
         self._opened_at: float | None = None
         self._handshake: float | None = None
+        self._closing: float | None = None
         self._broke_at: float | None = None
         self._close_code: int | None = None
         self._refused_with: int | None = None
@@ -104,10 +106,13 @@ class StreamSender:
     ) -> None:
         """Have the stream say, before its next frame, that a key was pressed.
 
-        Nothing is said by a stream that does not carry *track*, is not open yet or has ended. At
-        most `_MOST_DIGITS` wait to be said; further ones are dropped, with a remark.
+        Nothing is said by a stream that is not open yet or has ended; whether by one that does not
+        carry *track* is an assumption (`digits_told`). At most `_MOST_DIGITS` wait to be said;
+        further ones are dropped, with a remark.
         """
-        if not self._coder.carries(track) or not self.opened or self.ended:
+        told = self._context.plan.assumptions.digits_told
+        is_told = told == "all" or (told == "carried" and self._coder.carries(track))
+        if not is_told or not self.opened or self.ended:
             return
         if len(self._digits) >= _MOST_DIGITS:
             self._note(f"the digit {escape(digit)} was dropped: {_MOST_DIGITS} wait to be sent")
@@ -154,6 +159,7 @@ class StreamSender:
             first_tick=self._first_tick,
             audio={track: bytes(kept) for track, kept in self._kept.items()},
             handshake_seconds=self._handshake,
+            closing_seconds=self._closing,
             refused_with=self._refused_with,
             due=self._due,
             lateness=self.lateness,
@@ -174,6 +180,7 @@ class StreamSender:
             self._opened_at = self._context.elapsed()
             self._handshake = self._opened_at - began
             self._note(f"accepted by the receiver; sending {' and '.join(self._sent)}")
+            self._faults.tell_unseen(type(self._coder.encoder))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, socket)
                 try:
@@ -182,10 +189,21 @@ class StreamSender:
                     self._end(exc.code, exc.reason)
                 except StreamCut as exc:
                     self._end(_NO_GOODBYE, str(exc))
-                await socket.close(_NORMAL)  # while somebody listens, or the answer is not heard
+                await self._close(socket)  # while somebody listens, or the answer is not heard
                 nursery.cancel_scope.cancel()
         heard = socket.heard_goodbye
         self._end(socket.close_code if heard else _NO_GOODBYE, socket.close_reason)
+
+    async def _close(self, socket: MediaSocket) -> None:
+        """Say goodbye unless that is over already; note how long after the stop the answer came."""
+        in_order = self._close_code is None
+        began, patience = trio.current_time(), self._context.plan.timeouts.close
+        await socket.close(_NORMAL)
+        took = trio.current_time() - began
+        if in_order and socket.heard_goodbye:
+            self._closing = took
+        elif in_order and took >= patience:  # nothing broke: it was open all along
+            self._break(_NO_GOODBYE, f"closing it took longer than {patience:g} s: no goodbye came")
 
     async def _listen(self, socket: MediaSocket) -> None:
         """Read, so that pings and the close are heard; remark once on what the receiver says."""
@@ -295,17 +313,23 @@ class StreamSender:
         """The connection is over. Good is only a closing handshake with 1000 after the stop."""
         if self._close_code is not None:
             return
-        self._close_code = _NO_GOODBYE if code is None else code
-        if self._stopped.is_set() and self._close_code == _NORMAL:
+        code = code or _NO_GOODBYE
+        if self._stopped.is_set() and code == _NORMAL:
+            self._close_code = code
             return
-        self._broke_at = self._context.elapsed()
         when = "while it was being closed" if self._stopped.is_set() else "before it was stopped"
-        if self._close_code == _NO_GOODBYE:
+        if code == _NO_GOODBYE:
             how = "the connection broke without a goodbye"
         else:
-            how = f"the receiver closed it with {self._close_code}"
+            how = f"the receiver closed it with {code}"
         said = f" ({escape(reason)})" if reason else ""
-        self._fail(f"{how}{said} {when}")
+        self._break(code, f"{how}{said} {when}")
+
+    def _break(self, code: int, fault: str) -> None:
+        """The connection is over with *code*, and not as it should be."""
+        self._close_code = code
+        self._broke_at = self._context.elapsed()
+        self._fail(fault)
 
     def _fail(self, fault: str) -> None:
         self._fault = fault

@@ -1,7 +1,8 @@
 """The verdict on a call: six questions in the documented debug order, answered from what was seen.
 
 A question that could not be asked because an earlier one failed counts as failed, and says so: a
-verdict is good only where everything was seen to work.
+verdict is good only where everything was seen to work. Where a good answer started no stream and
+none was expected, the questions about streams do not apply: they have a dash.
 
 It must not know how anything was done; it reads reports. Read next: `call.py`.
 
@@ -22,9 +23,11 @@ from minivoice_ref.simulator.report import STEPS, Step, StreamReport, WebhookRep
 
 __all__ = ["judge"]
 
-_Finding = tuple[bool, str]
+_Finding = tuple[bool | None, str]
+_NOT_APPLICABLE: _Finding = (None, "the answer started no stream, and none was expected")
 _NO_STREAM: _Finding = (False, "no stream was started")
 _NOT_OPENED: _Finding = (False, "no stream was accepted")
+_NO_GOODBYE = 1006
 
 
 def judge(
@@ -42,19 +45,30 @@ def judge(
     *findings* are those of the plan's faults: where the other side did not do about one what it
     should, the question that it belongs to is answered with no.
     """
-    accepted, flowed, closed = _of_streams(plan, streams)
     if answer is None or not answer.valid:
         failure = "it had no valid answer"
+    url, accepted, flowed, closed = (_NOT_APPLICABLE,) * 4
+    if streams or failure is not None or _expects_stream(plan, answer):
+        url = _url_is_wss(answer, streams, failure)
+        accepted, flowed, closed = _of_streams(plan, streams)
     completed = _call_completed(plan, webhooks, failure)
     answers = (
         _answer_valid(answer, answer_fault),
-        _url_is_wss(answer, streams, failure),
+        url,
         accepted,
         flowed,
         _unless_found(closed, findings, "stream"),
         _unless_found(completed, findings, "webhook"),
     )
     return [Step(name, *finding) for name, finding in zip(STEPS, answers, strict=True)]
+
+
+def _expects_stream(plan: CallPlan, answer: CheckedAnswer | None) -> bool:
+    """Whether there should have been a stream: the plan says so, or breaks it, or the answer."""
+    if plan.expect_stream or plan.expect_break or worst_outlook(plan.faults) > Outlook.MAY_FAIL:
+        return True
+    actions = answer.actions if answer is not None else ()
+    return any(action is not None and action.type == "start_stream" for action in actions)
 
 
 def _of_streams(plan: CallPlan, streams: Sequence[StreamReport]) -> tuple[_Finding, ...]:
@@ -68,11 +82,13 @@ def _of_streams(plan: CallPlan, streams: Sequence[StreamReport]) -> tuple[_Findi
             return refused, nothing, nothing
         return refused, _media_flowed(opened), _stream_closed(opened)
     accepted, flowed = _receiver_accepted(streams), _media_flowed(opened)
+    if streams and any(fault.may_be_refused for fault in plan.faults):
+        accepted = _allowed(accepted)
     if plan.expect_break or outlook is Outlook.BREAKS:
-        return accepted, flowed, _break_expected(opened)
+        return accepted, flowed, _break_expected(plan, opened)
     closed = _stream_closed(opened)
     if outlook is Outlook.MAY_FAIL and streams:
-        return _allowed(accepted), _allowed(flowed), _allowed(closed)
+        return accepted, _allowed(flowed), _allowed(closed)
     return accepted, flowed, closed
 
 
@@ -97,7 +113,10 @@ def _unless_found(
 ) -> _Finding:
     """*finding*, unless a fault found that the other side did not do what it should."""
     bad = [str(found) for found in findings if found.who == who and not found.ok]
-    return (False, "; ".join(bad)) if bad else finding
+    if not bad:
+        return finding
+    ok, said = finding
+    return False, "; ".join(bad if ok else [*bad, said])
 
 
 def _answer_valid(answer: CheckedAnswer | None, fault: str | None) -> _Finding:
@@ -158,11 +177,18 @@ def _stream_closed(opened: Sequence[StreamReport]) -> _Finding:
     return True, "stopped, then closed with 1000"
 
 
-def _break_expected(opened: Sequence[StreamReport]) -> _Finding:
-    """What `expect_break` asks for: a stream that broke, and a call that took no notice."""
+def _break_expected(plan: CallPlan, opened: Sequence[StreamReport]) -> _Finding:
+    """What `expect_break`, or a fault, asks for: a stream that broke, and a call that went on.
+
+    Where a fault breaks it, the receiver has no reason to end it first.
+    """
     if not opened:
         return _NOT_OPENED
     broken = [stream for stream in opened if stream.broke_at is not None]
+    allowed = {_NO_GOODBYE, *(code for fault in plan.faults for code in fault.may_end_with)}
+    ended = [stream for stream in broken if stream.close_code not in allowed]
+    if ended and not plan.expect_break:
+        return False, _faults(ended)
     if not broken:
         return False, "a stream was to break, and none did"
     times = ", ".join(f"{stream.broke_at:.3f} s" for stream in broken)
@@ -172,18 +198,33 @@ def _break_expected(opened: Sequence[StreamReport]) -> _Finding:
 def _call_completed(
     plan: CallPlan, webhooks: Sequence[WebhookReport], failure: str | None
 ) -> _Finding:
-    if failure is not None:
-        return False, f"the call failed: {failure}"
+    """Did the call complete, and was every event acknowledged in the end, if not at once?"""
+    lost = [hook for hook in webhooks if not hook.accepted]
+    bad = [f"the call failed: {failure}"] if failure is not None else []
+    bad += [_never_acknowledged(lost)] if lost else []
+    if bad:
+        return False, "; ".join(bad)
     if plan.webhook_url is None:
         return True, "the call completed; there was no webhook_url to tell"
     last = next((hook for hook in webhooks if hook.event == "call.completed"), None)
-    if last is None or not last.accepted:
-        why = last.fault if last else "it was not sent"
-        return False, f"call.completed was not acknowledged: {why}"
-    return True, (
+    if last is None:
+        return False, "call.completed was not sent"
+    said = (
         f"call.completed was acknowledged with {last.status}"
         f" after {_count(last.attempts, 'attempt')}"
     )
+    late = sum(hook.attempts > 1 for hook in webhooks if hook is not last)
+    return True, f"{said}, {_count(late, 'other event')} after more than one" if late else said
+
+
+def _never_acknowledged(lost: Sequence[WebhookReport]) -> str:
+    """Which events were given up, by what came of their last attempts."""
+    events: dict[str, list[str]] = {}
+    for hook in lost:
+        events.setdefault(str(hook.status or hook.fault), []).append(hook.event)
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in events.items())
+    were = "was" if len(lost) == 1 else "were"
+    return f"{_count(len(lost), 'event')} {were} never acknowledged: {said}"
 
 
 def _faults(streams: Sequence[StreamReport]) -> str:

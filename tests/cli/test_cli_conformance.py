@@ -51,13 +51,30 @@ def test_the_list_of_scenarios_needs_no_other_option(capsys: pytest.CaptureFixtu
     assert [line.split()[0] for line in lines] == list(SCENARIOS)
 
 
-def test_an_unknown_scenario_is_bad_usage_and_the_nearest_is_named(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("good-cal", "; did you mean good-call? ("),
+        ("Good-Call", "; did you mean good-call? ("),
+        ("track", "; did you mean track-inbound, track-outbound or track-both? ("),
+        ("xyz", "'xyz' is not a scenario (`--list` shows all)"),
+        ("", "'' is not a scenario (`--list` shows all)"),
+    ],
+)
+def test_a_wrong_or_partial_scenario_is_bad_usage_and_the_near_ones_are_named(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([*NOBODY, "--only", "good-cal"])
+        main([*NOBODY, "--only", name])
     assert ended.value.code == 2
-    assert "did you mean good-call?" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_no_more_than_a_few_near_names_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*NOBODY, "--only", "e"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "did you mean" in line]
+    assert line.partition("did you mean")[2].count(",") == 4
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,10 @@ def test_what_a_cluster_puts_into_the_environment_is_no_setting() -> None:
 def test_a_host_that_is_no_name_is_bad_usage(
     host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", "--plain", "--listen", f"{host}:1", "--data", str(tmp_path)]) == 2
+    assert (
+        main(["serve", "--plain", "--insecure", "--listen", f"{host}:1", "--data", str(tmp_path)])
+        == 2
+    )
     assert "cannot be opened" in capsys.readouterr().err
     assert main(["call", "--answer-url", f"https://{host}/answer"]) == 1
 

@@ -115,7 +115,7 @@ def test_ctrl_c_ends_the_calls_properly_and_prints_what_was_measured(
         load.send_signal(signal.SIGINT)
         out, errors = load.communicate(timeout=20)
         report = json.loads(out)
-        assert load.returncode == 0, errors
+        assert load.returncode == 130, errors
         assert "ending the calls" in errors
     assert report["ended_early"] is True and report["failures"] == []
     asked = report["calls"]["asked"]
@@ -150,7 +150,7 @@ def test_on_a_terminal_one_line_is_drawn_over_itself(files: Certificates, tmp_pa
             shown += os.read(ours, 4096).decode()
         out, _ = load.communicate(timeout=20)
     os.close(ours)
-    assert load.returncode == 0 and json.loads(out)["ended_early"] is True
+    assert load.returncode == 130 and json.loads(out)["ended_early"] is True
     lines = [line for line in shown.split("\r") if "frames/s" in line]
     assert all(line.partition("\x1b[K")[0].isprintable() for line in lines)
     assert "ringing" in lines[0] and len(lines[0].partition("\x1b[K")[0]) < 100
@@ -176,7 +176,7 @@ def test_a_signal_ends_a_load_within_this_process_too(
 
         watcher = threading.Thread(target=interrupt)
         watcher.start()
-        assert main([*options, "--calls", "50", "--rate", "20", "--speak", "60"]) == 0
+        assert main([*options, "--calls", "50", "--rate", "20", "--speak", "60"]) == 130
         watcher.join()
     os.close(ours)
     assert "ended early (50 were planned): PASS" in capfd.readouterr().out

@@ -14,7 +14,7 @@ import pytest
 
 import minivoice_ref
 from minivoice_ref.cli import main
-from minivoice_ref.protocol.audio import from_pcm, resample
+from minivoice_ref.protocol.audio import from_pcm, resample, to_pcm
 from minivoice_ref.protocol.capture_format import (
     Ended,
     Handshake,
@@ -24,8 +24,9 @@ from minivoice_ref.protocol.capture_format import (
     write_handshake,
     write_record,
 )
+from minivoice_ref.protocol.dialects.plivo import PlivoEncoder
 from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
-from minivoice_ref.protocol.media import Encoding, MediaFormat, Started
+from minivoice_ref.protocol.media import Encoding, MediaFormat, Started, Track
 from minivoice_ref.receiver.wav import StereoWav
 
 VOICES = Path(minivoice_ref.__file__).parent / "simulator" / "voices"
@@ -175,9 +176,92 @@ def test_a_forced_format_or_dialect_is_obeyed(
     document = shown(capsys, path, "--format", "alaw/16000/1", "--dialect", "raw")
     assert document["format"] == "alaw/16000/1" and document["guess"]["format"] == "mulaw/8000/1"
     assert main(["show", str(path), "--format", "alaw/16000/1"]) == 0
-    assert "alaw/16000/1 (assumed: nothing names it)" in capsys.readouterr().out
+    assert "alaw/16000/1 (assumed: the stream does not say it in full)" in capsys.readouterr().out
     assert main(["show", str(path)]) == 0
     assert "mulaw/8000/1 (a guess)" in capsys.readouterr().out
+
+
+def opus(folder: Path) -> Path:
+    """Audio in mu-law that calls itself opus: a codec with a name that nobody here knows."""
+    path = twilio(folder)
+    content = gzip.decompress(path.read_bytes()).replace(b"audio/x-mulaw", b"audio/opus")
+    path.write_bytes(gzip.compress(content))
+    return path
+
+
+def test_audio_in_a_codec_that_is_named_and_unknown_becomes_no_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, wav = opus(tmp_path), tmp_path / "out.wav"
+    document = shown(capsys, path)
+    track = document["tracks"]["inbound"]
+    assert document["format"] == track["format"] == "unknown/8000/1" and not document["assumed"]
+    assert track["frames"] > 100 and track["account"] is None and track["gaps"] == []
+    assert document["guess"]["format"] == "mulaw/8000/1"
+    assert main(["show", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "unknown/8000/1 (as the stream says)" in printed
+    assert "encoding 'audio/opus' is not known; its audio is handed on as it comes" in printed
+    assert "account    none: nobody can tell the samples" in printed
+    assert main(["show", str(path), "--wav", str(wav)]) == 2
+    assert "audio in a codec that cannot be read" in capsys.readouterr().err
+    assert not wav.exists()
+
+
+def test_a_forced_format_reads_audio_whose_codec_is_named_and_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forced, plain = tmp_path / "forced.wav", tmp_path / "plain.wav"
+    document = shown(capsys, opus(tmp_path), "--format", "mulaw/8000/1", "--wav", forced)
+    assert document["format"] == "mulaw/8000/1" and document["assumed"]
+    usual = shown(capsys, twilio(tmp_path), "--wav", plain)
+    assert document["tracks"] == usual["tracks"] and document["not_in_wav"] == 0
+    assert forced.read_bytes() == plain.read_bytes()
+
+
+def plivo(folder: Path, ahead: float) -> Path:
+    """Both tracks in Unix time; the second comes behind the first, and began *ahead* seconds."""
+    encoder = PlivoEncoder()
+    tracks: tuple[Track, ...] = ("inbound", "outbound")
+    started = Started("plivo", MediaFormat(), tracks, stream_id="S1", call_id="CA1")
+    records: list[Record] = [Message(0.0, "platform", one) for one in encoder.start(started)]
+    zero = 1780056600000
+    for number in range(50):
+        for track in tracks:
+            at = zero + number * 20 - (round(ahead * 1000) if track == "outbound" else 0)
+            payload = bytes([number + 1 if track == "inbound" else number + 101]) * 160
+            messages = encoder.media(track, payload, at)
+            records += [Message(number * 0.02, "platform", one) for one in messages]
+    return write(folder / f"plivo{ahead}.jsonl.gz", records)
+
+
+def test_a_second_track_that_began_before_the_first_is_in_its_place_in_the_wav(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav = tmp_path / "out.wav"
+    document = shown(capsys, plivo(tmp_path, 0.5), "--wav", wav)
+    accounts = {name: track["account"] for name, track in document["tracks"].items()}
+    assert (accounts["inbound"]["first"], accounts["outbound"]["first"]) == (0, -4000)
+    assert all(a["lost"] == 0 and a["received"] == 8000 for a in accounts.values())
+    assert document["not_in_wav"] == 0
+    with wave.open(str(wav)) as file:
+        samples = memoryview(file.readframes(file.getnframes())).cast("h")
+    said = {
+        track: to_pcm(bytes(n + first for n in range(50) for _ in range(160)), MediaFormat())
+        for track, first in (("inbound", 1), ("outbound", 101))
+    }
+    assert samples[0::2].tobytes() == bytes(8000) + said["inbound"]
+    assert samples[1::2].tobytes() == said["outbound"] + bytes(8000)
+
+
+def test_what_has_no_place_in_the_wav_is_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, wav = plivo(tmp_path, 60.0), tmp_path / "out.wav"
+    assert shown(capsys, path, "--wav", wav)["not_in_wav"] == 8000
+    wav.unlink()
+    assert main(["show", str(path), "--wav", str(wav)]) == 0
+    assert f"wav          {wav}; 8000 samples have no place in it" in capsys.readouterr().out
 
 
 def test_noise_and_nothing_are_not_named(

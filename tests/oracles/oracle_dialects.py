@@ -43,7 +43,7 @@ class Said:
         self.stream_id = self.encoder.stream_id("0123456789abcdef0123456789abcdef")
         tracks = self.encoder.tracks_for(wanted)
         extra = {"from": "+15551230001", "to": "+15551230002"}
-        format = self.encoder.format
+        format = self.encoder.formats[0]
         started = Started(
             dialect, format, tracks, self.stream_id, CALL, "cust_1", {"customer": "7"}, extra
         )
@@ -60,7 +60,7 @@ class Said:
     @property
     def pcm(self) -> list[bytes]:
         """The pieces of audio as a parser should hand them on."""
-        return [to_pcm(payload, self.encoder.format) for payload in self.audio]
+        return [to_pcm(payload, self.encoder.formats[0]) for payload in self.audio]
 
 
 def without_hanging_up(serializer: Any) -> Any:

@@ -505,7 +505,7 @@ def test_a_flood_of_unknown_fields_is_cut() -> None:
     assert checked.valid and len(checked.warnings) == MAX_PROBLEMS
 
 
-def test_an_answer_is_written_in_the_typed_form() -> None:
+def test_an_answer_is_written_in_the_typed_form_where_nothing_else_is_said() -> None:
     answer = Answer(start_stream(URL, track="inbound"), say("Grüße"))
     assert answer.actions[1].get("text") == "Grüße"
     assert json.loads(answer.encode()) == answer.to_json()
@@ -516,6 +516,53 @@ def test_an_answer_is_written_in_the_typed_form() -> None:
         ]
     }
     assert "Grüße".encode() in answer.encode()
+
+
+@pytest.mark.parametrize("action", EXAMPLES, ids=lambda action: str(action.type))
+def test_every_action_can_be_written_in_the_keyed_form_and_means_the_same(action: Action) -> None:
+    keyed = action.keyed()
+    assert keyed.to_json() == {action.type: dict(action.parameters)}
+    assert keyed == action and keyed.keyed().to_json() == keyed.to_json()
+    assert (action.form, keyed.form, repr(keyed)) == ("typed", "keyed", repr(action))
+    assert check_answer({"actions": [keyed.to_json()]}).actions == (action,)
+
+
+def test_both_forms_may_be_mixed_in_one_answer_of_ours() -> None:
+    answer = Answer(start_stream(URL).keyed(), say("Hi"), hold().keyed())
+    assert json.loads(answer.encode())["actions"] == [
+        {"start_stream": {"stream_url": URL, "track": "both"}},
+        {"type": "say", "text": "Hi"},
+        {"hold": {}},
+    ]
+    read = read_answer(answer.encode())
+    assert [action and action.form for action in read.actions] == ["keyed", "typed", "keyed"]
+    assert read.types == ("start_stream", "say", "hold")
+
+
+def test_an_answer_of_ours_in_the_keyed_form_is_checked_as_well() -> None:
+    answer = Answer(start_stream("https://media.example.com/minivoice", "speaker").keyed())
+    assert [problem.path for problem in answer.problems()] == [
+        "actions[0].start_stream.stream_url",
+        "actions[0].start_stream.track",
+    ]
+    (problem,) = Answer(Action("dance").keyed()).problems()
+    assert problem.path == "actions[0].dance"
+
+
+def test_an_entry_with_faults_is_still_known_by_its_type_where_that_can_be_read() -> None:
+    entries: list[object] = [
+        {"type": "start_stream", "stream_url": "https://m.example.com"},
+        {"say": {"text": 3}},
+        {"type": "hold"},
+        {"type": "dance"},
+        {"dance": {}},
+        {"hold": {}, "say": {"text": "Hi"}},
+        {"hold": 3},
+        17,
+    ]
+    checked = check_answer({"actions": entries})
+    assert checked.types == ("start_stream", "say", "hold", None, None, None, None, None)
+    assert [action is None for action in checked.actions] == [n != 2 for n in range(8)]
 
 
 def test_start_stream_asks_for_both_tracks_where_nothing_else_is_said() -> None:
@@ -615,7 +662,7 @@ def test_no_json_document_makes_the_check_raise(entries: list[object]) -> None:
         assert read_answer(json.dumps(document)).problems == checked.problems
     assert len(checked.actions) == 0
     checked = check_answer({"actions": entries})
-    assert len(checked.actions) == len(entries)
+    assert len(checked.actions) == len(checked.types) == len(entries)
     for index, action in enumerate(checked.actions):
         assert (action is None) == bool(checked.problems_of(index))
 

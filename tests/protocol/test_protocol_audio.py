@@ -248,3 +248,12 @@ def test_audio_at_the_right_rate_already_stays_as_it_is_without_its_torn_end() -
 def test_a_sample_rate_below_one_is_refused(rates: tuple[int, int]) -> None:
     with pytest.raises(LocalProtocolError, match="samples a second"):
         audio.resample(b"", *rates)
+
+
+def test_of_an_unknown_encoding_there_is_nothing_to_hear() -> None:
+    unknown = MediaFormat("unknown", 48000)
+    for attempt in (audio.to_pcm, audio.from_pcm):
+        with pytest.raises(LocalProtocolError, match="samples of an unknown encoding"):
+            attempt(b"\1\2", unknown)
+    with pytest.raises(LocalProtocolError, match="unknown/48000/1"):
+        audio.silence(unknown, 1)

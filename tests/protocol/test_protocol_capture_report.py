@@ -169,6 +169,32 @@ def test_a_forced_reading_replaces_the_settings() -> None:
         examine(reader(records), dialect="nobody's")
 
 
+G722 = '{"event":"websocket:connected","content-type":"audio/g722;rate=16000"}'
+
+
+def test_of_audio_in_an_unknown_codec_only_the_arrival_is_told() -> None:
+    records = said([G722]) + [Message(0.05 * n, "platform", bytes(160)) for n in range(1, 60)]
+    report = examine(reader(records), guess=False)
+    document = report.to_json()
+    assert (document["format"], document["assumed"]) == ("unknown/16000/1", False)
+    track = document["tracks"]["mixed"]
+    assert (track["frames"], track["bytes"], track["frames_per_second"]) == (59, 59 * 160, 20.34)
+    assert (track["account"], track["gaps"], track["map"]) == (None, [], "")
+    assert (track["jitter"], track["worst_deviation"]) == (0.0, 0.0)
+
+
+def test_a_forced_reading_is_that_of_an_unknown_codec_too() -> None:
+    pieces: list[tuple[int, MediaFormat]] = []
+    records = said([G722]) + [Message(0.02 * n, "platform", bytes(160)) for n in range(10)]
+    examine(
+        reader(records),
+        fallback=MediaFormat("alaw", 8000, 2),
+        on_audio=lambda _, position, payload, form: pieces.append((position, form)),
+        guess=False,
+    )
+    assert pieces == [(160 * n, MediaFormat("alaw", 8000)) for n in range(10)]
+
+
 def test_what_is_missing_torn_or_not_understood_is_told() -> None:
     records: list[Record] = [
         *said(["hello", "[1]", '{"event":5}', '{"command":"connect\\u001b"}', "hello"]),

@@ -15,7 +15,9 @@ from minivoice_ref.protocol.dialects.detect import (
     detect,
     dialect_named,
     encoder_named,
+    foreign,
     guess,
+    known_subprotocols,
     look,
 )
 from minivoice_ref.protocol.dialects.freeswitch import FreeSwitchDialect
@@ -27,13 +29,21 @@ from minivoice_ref.protocol.media import (
     MediaFormat,
     Started,
     StreamEvent,
+    Unknown,
     WireMessage,
 )
+from minivoice_ref.protocol.session import MediaSession
 
 CONNECTED = '{"event":"connected","protocol":"Call","version":"1.0.0"}'
 START = '{"event":"start","start":{"streamSid":"MZ1","callSid":"CA1"}}'
 MEDIA = '{"event":"media","media":{"track":"inbound","payload":"/w=="}}'
 STOP = '{"event":"stop"}'
+WAVIX = '{"event":"start","event_time":"","stream_id":"1","call_id":"2","channel":"both"}'
+SINCH = '{"command":"connect","callId":"1","codec":"PCM","sampleRate":8000}'
+GENESYS = (
+    '{"version":"2","type":"open","id":"1","seq":1,"serverseq":0,"position":"PT0S",'
+    '"parameters":{}}'
+)
 
 
 NAMES = (
@@ -118,8 +128,9 @@ def test_a_look_finds_the_strongest_sign_and_whose_it_is(
         ('{"event":"start","start":{"streamId":"1","callId":"2"}}', "plivo"),
         ('{"event":"start","stream_id":"1","start":{}}', "minivoice"),
         ('{"event":"start","stream_id":"1","start":{"call_control_id":"2"}}', "telnyx"),
-        ('{"event":"start","stream_id":"1","call_id":"2"}', "wavix"),
-        ('{"event":"start","stream_id":"1","call_id":"2","codec":"PCMU"}', "minivoice"),
+        (WAVIX, "wavix"),
+        (WAVIX.replace('"channel"', '"codec":"PCMU","channel"'), "minivoice"),
+        ('{"event":"start","stream_id":"1","call_id":"2"}', "minivoice"),
         ('{"event":"start","stream_sid":"1"}', "exotel"),
         ('{"eventType":"start","metadata":{"callId":"1"}}', "bandwidth"),
         ('{"eventType":"start"}', "minivoice"),
@@ -155,6 +166,25 @@ def test_without_a_start_the_dialect_that_knows_most_is_guessed(
     assert guess(messages, DIALECTS.values()) is dialect
 
 
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (SINCH, "a stream of Sinch, which waits for a command in return: not supported"),
+        (GENESYS, "a session of Genesys AudioHook, a protocol of its own: not supported"),
+        ('{"command":"connect"}', None),
+        ('{"type":"open"}', None),
+        (START, None),
+        ("hello", None),
+        (b"\x00", None),
+    ],
+)
+def test_a_platform_that_wants_more_than_a_listener_is_named(message: str, why: str | None) -> None:
+    assert foreign(message) == why
+    for dialect in ("auto", "minivoice", "twilio"):
+        if why is not None:
+            assert MediaSession(dialect=dialect).receive(message) == [Unknown(message, why)]
+
+
 @given(message=st.text() | st.binary())
 def test_any_message_can_be_looked_at(message: WireMessage) -> None:
     sign, dialect = look(message, DIALECTS.values())
@@ -178,6 +208,10 @@ def test_a_subprotocol_is_selected_that_a_platform_proposes_and_insists_on(
     proposed: list[str], dialect: str, chosen: str | None
 ) -> None:
     assert choose_subprotocol(proposed, dialect) == chosen
+
+
+def test_the_subprotocols_that_may_be_told_are_those_that_some_platform_proposes() -> None:
+    assert known_subprotocols() == {"audio.jambonz.org", "audio.drachtio.org", "media"}
 
 
 def test_what_a_sender_proposes_is_what_its_dialect_selects() -> None:

@@ -118,15 +118,40 @@ def test_the_byte_order_of_l16_is_a_setting() -> None:
     assert only_start(start(codec="l16"), l16=expected).format.encoding == expected
 
 
-@pytest.mark.parametrize("codec", [{}, {"codec": "opus"}, {"codec": "PCMU", "rate": "x"}])
-def test_a_start_without_a_format_is_one_in_the_assumed_format(codec: dict[str, Any]) -> None:
-    message = start(call_id="C1", **codec)
+@pytest.mark.parametrize(
+    ("named", "format"),
+    [
+        ({}, MediaFormat("alaw", 16000)),
+        ({"sampleRate": 24000}, MediaFormat("alaw", 24000)),
+        ({"codec": "l16"}, MediaFormat("l16le", 16000)),
+        ({"codec": "l16", "rate": "x"}, MediaFormat("l16le", 16000)),
+        ({"codec": "PCMU", "rate": "x"}, MediaFormat("mulaw", 8000)),
+    ],
+)
+def test_what_a_start_does_not_say_of_its_format_is_assumed_and_no_more(
+    named: dict[str, Any], format: MediaFormat
+) -> None:
+    message = start(call_id="C1", **named)
     event, unknown = read(message, format=MediaFormat("alaw", 16000))
     assert isinstance(event, Started) and isinstance(unknown, Unknown)
     assert event.assumed and event.call_id == "C1"
-    assert event.format == MediaFormat("alaw", 16000)
+    assert event.format == format
     assert unknown.message == message
-    assert unknown.why.endswith("; alaw/16000/1 is assumed")
+    assert unknown.why.endswith(f"; {format} is assumed")
+
+
+def test_audio_in_a_codec_that_is_named_and_unknown_is_handed_on_as_it_came() -> None:
+    message = start(codec="opus", rate=48000, channels=2)
+    event, unknown, *media = read(message, b"\x01\x02\x03", b"\x04")
+    format = MediaFormat("unknown", 48000)
+    assert isinstance(event, Started) and event.format == format and not event.assumed
+    assert event.extra == {"codec": "opus", "rate": 48000, "channels": 2}
+    why = "its audio is handed on as it comes, and not recorded"
+    assert unknown == Unknown(message, f"start: encoding 'opus' is not known; {why}")
+    assert media == [
+        Media("mixed", b"\x01\x02\x03", format),
+        Media("mixed", b"\x04", format),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +221,6 @@ def test_the_small_messages_are_read(message: str, event: StreamEvent) -> None:
         ('{"event":"media","payload":"/w==","track":"speaker"}', "media: track 'speaker' is not"),
         ('{"event":"media","payload":"/w==","track":[]}', "media: track a list is not known"),
         ('{"event":"media"}', "payload is missing"),
-        ('{"event":"media","payload":"/w==","ts":"x"}', "timestamp is 'x', not a number"),
         ('{"event":"dtmf"}', "dtmf: it says nothing"),
         ('{"event":"mark"}', "mark: it says nothing"),
     ],
@@ -237,4 +261,34 @@ def test_an_assumed_start_is_in_the_format_of_the_settings() -> None:
 
 
 def test_what_is_sent_under_this_name_is_our_assumption_the_shape_of_twilio() -> None:
-    assert MiniVoiceDialect.encoder is TwilioEncoder
+    assert issubclass(MiniVoiceDialect.encoder, TwilioEncoder)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "message", "event": "media"},
+        {"event": 17, "eventType": "note", "type": "stream.media"},
+        {"type": "start", "event": "media"},
+        {"event_type": "unheard of", "eventType": "audio"},
+        {"Type": "media"},
+        {"event": "media", "Event": "start"},
+    ],
+)
+def test_any_key_may_say_what_a_message_is_and_the_likeliest_word_counts(
+    message: dict[str, Any],
+) -> None:
+    media = json.dumps({**message, "track": "inbound", "payload": "/w=="})
+    assert read(media, format=MULAW) == [Media("inbound", b"\xff", MULAW)]
+
+
+def test_a_number_that_cannot_be_read_costs_neither_audio_nor_a_key() -> None:
+    media = '{"event":"media","track":"agent","payload":"/w==","ts":"x","seq":3,"chunk":[]}'
+    why = "media: timestamp is 'x', not a number; chunk is a list, not a number"
+    assert read(media, format=MULAW) == [
+        Media("outbound", b"\xff", MULAW, None, 3),
+        Unknown(media, why),
+    ]
+    digit = '{"event":"dtmf","digit":"5","duration":"long"}'
+    why = "dtmf: duration is 'long', not a number"
+    assert read(digit) == [Digit("5"), Unknown(digit, why)]

@@ -15,6 +15,7 @@ from minivoice_ref.protocol.dialects.detect import (
     detect,
     dialect_named,
     encoder_named,
+    encoders,
     guess,
     look,
 )
@@ -22,6 +23,7 @@ from minivoice_ref.protocol.dialects.fields import as_json
 from minivoice_ref.protocol.dialects.json_family import JsonDialect, JsonEncoder, Names
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.protocol.media import (
+    Digit,
     Media,
     MediaFormat,
     Started,
@@ -35,13 +37,17 @@ from minivoice_ref.protocol.timeline import Timeline
 
 BOTH: tuple[Track, ...] = ("inbound", "outbound")
 SPOKEN = [name for name in DIALECTS if name not in ("raw", "minivoice")]
+FAMILY = [name for name in SPOKEN if issubclass(DIALECTS[name], JsonDialect)]
+FORMS = [(name, format) for name, encoder in encoders().items() for format in encoder.formats]
 
 
-def started(name: str, wanted: tuple[Track, ...] = BOTH) -> Started:
+def started(
+    name: str, wanted: tuple[Track, ...] = BOTH, format: MediaFormat | None = None
+) -> Started:
     encoder = encoder_named(name)
     return Started(
         dialect=name,
-        format=encoder.format,
+        format=format or encoder.formats[0],
         tracks=encoder.tracks_for(wanted),
         stream_id=encoder.stream_id("0123456789abcdef" * 2),
         call_id="call_1",
@@ -49,22 +55,26 @@ def started(name: str, wanted: tuple[Track, ...] = BOTH) -> Started:
     )
 
 
-def speech(name: str, pieces: int, wanted: tuple[Track, ...] = BOTH) -> list[WireMessage]:
+def speech(
+    name: str,
+    pieces: int,
+    wanted: tuple[Track, ...] = BOTH,
+    format: MediaFormat | None = None,
+) -> list[WireMessage]:
     """A whole stream as the simulator sends it: *pieces* of audio, each with bytes of its own."""
-    encoder, start = encoder_named(name), started(name, wanted)
+    encoder, start = encoder_named(name), started(name, wanted, format)
     messages = encoder.connected() + encoder.start(start)
     for n in range(pieces):
         for track in start.tracks:
-            payload = audio(name, track, n)
+            payload = audio(name, track, n, start.format)
             messages += encoder.media(track, payload, round(n * encoder.frame_seconds * 1000))
     return messages + encoder.stop()
 
 
-def audio(name: str, track: Track, n: int) -> bytes:
-    encoder = encoder_named(name)
-    samples = round(encoder.format.sample_rate * encoder.frame_seconds)
+def audio(name: str, track: Track, n: int, format: MediaFormat) -> bytes:
+    samples = round(format.sample_rate * encoder_named(name).frame_seconds)
     value = n % 100 + (100 if track == "outbound" else 0)
-    return bytes([value]) * (samples * encoder.format.bytes_per_sample)
+    return bytes([value]) * (samples * format.bytes_per_sample)
 
 
 def take(session: MediaSession, messages: list[WireMessage]) -> list[StreamEvent]:
@@ -87,27 +97,30 @@ def lines(events: list[StreamEvent]) -> dict[Track, bytes]:
 
 
 @pytest.mark.parametrize("wanted", [BOTH, ("inbound",), ("outbound",)])
-@pytest.mark.parametrize("dialect", ["auto", "its own"])
-@pytest.mark.parametrize("name", DIALECTS)
-def test_what_the_simulator_sends_is_received_to_the_sample(
-    name: str, dialect: str, wanted: tuple[Track, ...]
+@pytest.mark.parametrize("setting", ["auto", "its own"])
+@pytest.mark.parametrize(("name", "format"), FORMS, ids=lambda value: str(value))
+def test_what_the_simulator_sends_is_received_to_the_sample_in_every_format(
+    name: str, format: MediaFormat, setting: str, wanted: tuple[Track, ...]
 ) -> None:
-    start = started(name, wanted)
+    start, dialect = started(name, wanted, format), name.removesuffix("-text")
+    # What is only called L16 has no byte order on the wire, and bare audio nothing at all.
+    l16 = format.encoding if format.encoding in ("l16le", "l16be") else None
     session = MediaSession(
-        dialect="auto" if dialect == "auto" else name, fallback=encoder_named(name).format
+        dialect="auto" if setting == "auto" else dialect, fallback=format, l16=l16
     )
-    events = take(session, speech(name, 4, wanted))
+    events = take(session, speech(name, 4, wanted, format))
     assert not any(isinstance(event, Unknown) for event in events)
     assert lines(events) == {
-        track: b"".join(audio(name, track, n) for n in range(4)) for track in start.tracks
+        track: b"".join(audio(name, track, n, format) for n in range(4)) for track in start.tracks
     }
     assert session.started is not None
-    assert session.started.format == start.format
-    if name not in ("raw", "vonage", "asterisk", "freeswitch", "jambonz", "minivoice"):
+    assert session.started.format == format
+    assert session.started.assumed == (dialect == "raw")
+    if dialect not in ("raw", "vonage", "asterisk", "freeswitch", "jambonz", "minivoice"):
         assert session.started.stream_id == start.stream_id
-    if name not in ("raw",):
+    if dialect != "raw":
         assert session.started.call_id == "call_1"
-        assert session.dialect_name == ("twilio" if name == "minivoice" else name)
+        assert session.dialect_name == {"minivoice": "twilio"}.get(dialect, dialect)
 
 
 @pytest.mark.parametrize("name", SPOKEN)
@@ -125,23 +138,85 @@ def test_without_its_start_a_stream_is_still_heard(name: str) -> None:
     assert not any(isinstance(event, Unknown) for event in events)
 
 
-@pytest.mark.parametrize("name", ["telnyx", "plivo", "wavix", "exotel", "bandwidth", "twilio"])
-def test_without_its_start_a_dialect_is_guessed_by_how_it_spells_its_ids(name: str) -> None:
-    messages = [message for message in speech(name, 3) if detect(message) is None]
-    alike = {"wavix": "telnyx"}  # their media look the same
-    assert guess(messages, DIALECTS.values()).name == alike.get(name, name)
+@pytest.mark.parametrize("name", FAMILY)
+def test_without_its_start_a_dialect_of_the_family_is_guessed_by_how_its_audio_is_written(
+    name: str,
+) -> None:
+    media = speech(name, 3)[len(encoder_named(name).connected()) + 1 :]
+    assert [detect(message) for message in media] == [None] * len(media)
+    assert guess(media, DIALECTS.values()).name == name
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", encoders())
 def test_what_a_sender_must_know_stands_in_the_encoder(name: str) -> None:
-    encoder = encoder_named(name)
-    start = started(name)
-    assert encoder.format.channels == 1
+    encoder, dialect = encoder_named(name), dialect_named(name.removesuffix("-text"))
+    start = started(name, ("inbound",))
+    assert len(set(encoder.formats)) == len(encoder.formats)
+    assert all(format.channels == 1 and format.readable for format in encoder.formats)
     assert encoder.frame_seconds in (0.02, 0.1)
     messages = encoder.connected() + encoder.start(start)
     assert all(isinstance(message, str) for message in messages)
+    media = encoder.media(start.tracks[0], b"\x01\x02", 5320)
+    if encoder.has_timestamps or encoder.has_sequence:
+        (event,) = dialect(DialectSettings()).decode(media[0])
+        assert isinstance(event, Media)
+        assert (event.position is not None) == encoder.has_timestamps
+        assert (event.sequence is not None) == encoder.has_sequence
+    else:
+        assert all(isinstance(message, bytes) for message in media)
     assert bool(encoder.stop()) == encoder.has_stop
     assert len(encoder.stream_id("f" * 32)) >= 32
+
+
+def test_each_encoder_has_a_name_of_its_own_and_every_dialect_one() -> None:
+    assert list(encoders()) == [*DIALECTS][:-1] + ["asterisk-text", "minivoice"]
+    assert len(set(encoders().values())) == len(encoders())
+
+
+OPTIONAL = ("timestamp", "chunk", "duration", "sequence", "sequenceNumber", "sequence_number")
+UNREADABLE = st.sampled_from(["x", "9" * 5000, [], {}, 2**53 + 1, float("inf"), "1e", "\ud800"])
+
+
+def garbled(value: object, wrong: Mapping[str, object]) -> object:
+    """A message with other values in the place of its optional numbers."""
+    if isinstance(value, dict):
+        return {k: wrong[k] if k in wrong else garbled(v, wrong) for k, v in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("name", [*SPOKEN, "minivoice"])
+@settings(max_examples=40)
+@given(wrong=st.dictionaries(st.sampled_from(OPTIONAL), UNREADABLE))
+def test_no_audio_and_no_key_is_lost_by_an_optional_number_that_cannot_be_read(
+    name: str, wrong: dict[str, object]
+) -> None:
+    encoder, start, dialect = encoder_named(name), started(name, ("inbound",)), dialect_named(name)
+    opening = encoder.start(start)
+    later = encoder.media(start.tracks[0], b"\x01\x02", 20) + encoder.digit("5", duration_ms=80)
+    for message in later:
+        if isinstance(message, bytes):
+            continue
+        changed = as_json(garbled(json.loads(message), wrong))
+        whole, torn = (dialect(DialectSettings()) for _ in range(2))
+        for reader in (whole, torn):
+            reader.decode(opening[0])
+        (event,) = whole.decode(message) + whole.flush()
+        read, *faults = torn.decode(changed) + torn.flush()
+        if changed == message:
+            assert (read, faults) == (event, [])
+            continue
+        for fault in faults:
+            assert isinstance(fault, Unknown) and fault.message == changed
+            assert "not a number" in fault.why or "beyond all measure" in fault.why
+        if isinstance(event, Media):
+            assert isinstance(read, Media)
+            # An object is no number to `minivoice` either, but a place to look for one.
+            assert len(faults) == 1 or {} in wrong.values()
+            assert (read.track, read.payload) == (event.track, event.payload)
+            assert None in (read.position, read.sequence, read.chunk)
+        else:
+            assert isinstance(event, Digit) and isinstance(read, Digit)
+            assert read.digit == event.digit and bool(faults) == (read != event)
 
 
 json_values = st.recursive(

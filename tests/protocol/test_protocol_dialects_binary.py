@@ -41,7 +41,7 @@ def started(name: str, wanted: tuple[Track, ...] = BOTH, **changes: Any) -> Star
     """What a sender gives the encoder *name* for a stream that is to carry *wanted*."""
     encoder = encoder_named(name)
     fields: dict[str, Any] = {
-        "format": encoder.format,
+        "format": encoder.formats[0],
         "tracks": encoder.tracks_for(wanted),
         "stream_id": "S1",
         "call_id": "C1",
@@ -136,7 +136,9 @@ def test_a_stream_of_the_platform_is_read_whole(name: str) -> None:
 
 
 def test_asterisk_may_write_plain_text_and_it_is_read_the_same() -> None:
-    messages = spoken(AsteriskTextEncoder(), started("asterisk"))
+    encoder = encoder_named("asterisk-text")
+    assert isinstance(encoder, AsteriskTextEncoder)
+    messages = spoken(encoder, started("asterisk"))
     assert messages == [ASTERISK_TEXT, b"\0\2\0\2", "DTMF_END digit:5"]
     start, *rest = read("asterisk", *messages)
     assert isinstance(start, Started)
@@ -304,7 +306,7 @@ def test_the_metadata_of_freeswitch_says_as_much_as_it_says(
             '{"sampleRate":"x"}',
             "metadata: sampleRate is 'x', not a number; l16le/8000/1 is assumed",
         ),
-        ('{"mixType":"quad"}', "metadata: mixType 'quad' is not known; l16le/8000/1 is assumed"),
+        ('{"mixType":"quad"}', "metadata: mixType 'quad' is not known; mixed is assumed"),
     ],
 )
 def test_metadata_that_names_the_audio_wrongly_is_as_if_it_did_not(metadata: str, why: str) -> None:
@@ -312,6 +314,17 @@ def test_metadata_that_names_the_audio_wrongly_is_as_if_it_did_not(metadata: str
     assert isinstance(start, Started) and isinstance(media, Media)
     assert start.assumed
     assert unknown == Unknown(metadata, why)
+
+
+def test_of_the_metadata_of_freeswitch_what_can_be_read_counts_beside_what_cannot() -> None:
+    metadata = '{"sampleRate":16000,"mixType":"quad"}'
+    start, unknown, _ = read("freeswitch", metadata, b"\1\2")
+    assert isinstance(start, Started) and start.assumed
+    assert (start.format, start.tracks) == (WIDE, ("mixed",))
+    assert unknown == Unknown(metadata, "metadata: mixType 'quad' is not known; mixed is assumed")
+    metadata = '{"sampleRate":"x","mixType":"stereo"}'
+    start, *_ = read("freeswitch", metadata, b"\1\2\3\4")
+    assert isinstance(start, Started) and (start.format, start.tracks) == (L16, BOTH)
 
 
 def test_only_the_first_text_before_the_audio_is_metadata() -> None:
@@ -335,37 +348,113 @@ def test_freeswitch_without_metadata_is_audio_in_the_format_of_the_settings() ->
     ]
 
 
+CONNECTED = '{"event":"websocket:connected","content-type":"%s"}'
+
+
 @pytest.mark.parametrize(
-    ("name", "message", "why"),
+    ("name", "message", "format", "tracks", "why"),
     [
-        ("jambonz", '{"callSid":"C1","mixType":"mono"}', "attributes: sampleRate None"),
-        ("jambonz", '{"callSid":"C1","sampleRate":8000}', "attributes: mixType None is not known"),
-        ("jambonz", '{"callSid":"C1","sampleRate":8000,"mixType":7}', "attributes: mixType '7'"),
-        ("vonage", '{"event":"websocket:connected"}', "content-type: encoding is missing"),
         (
-            "vonage",
-            '{"event":"websocket:connected","content-type":"audio/l16"}',
-            "content-type: sampleRate None is not a sample rate",
+            "jambonz",
+            '{"callSid":"C1","mixType":"mono"}',
+            "l16le/16000/1",
+            ("inbound",),
+            "attributes: sampleRate is missing; l16le/16000/1 is assumed",
+        ),
+        (
+            "jambonz",
+            '{"callSid":"C1","sampleRate":8000}',
+            "l16le/8000/1",
+            BOTH,
+            "attributes: mixType None is not known; inbound and outbound is assumed",
+        ),
+        (
+            "jambonz",
+            '{"callSid":"C1","sampleRate":"x","mixType":7}',
+            "l16le/16000/1",
+            BOTH,
+            "attributes: sampleRate is 'x', not a number; l16le/16000/1 is assumed; mixType '7' is"
+            " not known; inbound and outbound is assumed",
         ),
         (
             "vonage",
-            '{"event":"websocket:connected","content-type":"audio/l16;rate=x"}',
-            "content-type: rate is 'x', not a number",
+            '{"event":"websocket:connected"}',
+            "alaw/16000/1",
+            ("mixed",),
+            "content-type: encoding is missing; alaw/16000/1 is assumed",
         ),
-        ("asterisk", "MEDIA_START format:opus", "MEDIA_START: format 'opus' is not known"),
-        ("asterisk", '{"event":"MEDIA_START"}', "MEDIA_START: format None is not known"),
+        (
+            "vonage",
+            CONNECTED % "audio/l16",
+            "l16le/16000/1",
+            ("mixed",),
+            "content-type: rate is missing; l16le/16000/1 is assumed",
+        ),
+        (
+            "vonage",
+            CONNECTED % "audio/l16;rate=x",
+            "l16le/16000/1",
+            ("mixed",),
+            "content-type: rate is 'x', not a number; l16le/16000/1 is assumed",
+        ),
+        (
+            "asterisk",
+            '{"event":"MEDIA_START"}',
+            "alaw/16000/1",
+            BOTH,
+            "MEDIA_START: format is missing; alaw/16000/2 is assumed",
+        ),
     ],
 )
-def test_a_start_whose_audio_cannot_be_told_is_one_in_the_assumed_format(
-    name: str, message: str, why: str
+def test_what_a_start_does_not_say_of_its_audio_is_assumed_and_no_more(
+    name: str, message: str, format: str, tracks: tuple[Track, ...], why: str
 ) -> None:
     settings = DialectSettings(MediaFormat("alaw", 16000, 2))
     event, unknown = read(name, message, settings=settings)
-    assert isinstance(event, Started) and isinstance(unknown, Unknown)
-    assert event.assumed
-    assert (event.format, event.tracks) == (MediaFormat("alaw", 16000), BOTH)
-    assert unknown.message == message
-    assert unknown.why.startswith(why) and unknown.why.endswith("; alaw/16000/2 is assumed")
+    assert isinstance(event, Started) and event.assumed
+    assert (str(event.format), event.tracks) == (format, tracks)
+    assert unknown == Unknown(message, why)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "why"),
+    [
+        ("asterisk", "MEDIA_START format:opus", "MEDIA_START: format 'opus' is not known"),
+        (
+            "asterisk",
+            '{"event":"MEDIA_START","format":"g722"}',
+            "MEDIA_START: format 'g722' is not known",
+        ),
+        ("vonage", CONNECTED % "audio/g722", "content-type: encoding 'audio/g722' is not known"),
+    ],
+)
+def test_audio_in_a_codec_that_is_named_and_unknown_is_handed_on_as_it_came(
+    name: str, start: str, why: str
+) -> None:
+    settings = DialectSettings(MediaFormat("l16le", 8000, 2))
+    event, unknown, media = read(name, start, b"\1\2\3", settings=settings)
+    format = MediaFormat("unknown", 8000)
+    assert isinstance(event, Started) and not event.assumed and event.format == format
+    assert unknown == Unknown(start, f"{why}; its audio is handed on as it comes, and not recorded")
+    assert media == Media("mixed", b"\1\2\3", format)
+    if name == "asterisk":
+        assert "format" in event.extra
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "why"),
+    [
+        ("jambonz", '{"event":"dtmf","dtmf":"5","duration":"x"}', "dtmf: duration is 'x', not"),
+        (
+            "vonage",
+            '{"event":"websocket:dtmf","digit":"5","duration":[]}',
+            "websocket:dtmf: duration is a list, not",
+        ),
+        ("asterisk", "DTMF_END digit:5 duration_ms:x", "DTMF_END: duration_ms is 'x', not"),
+    ],
+)
+def test_a_duration_that_cannot_be_read_costs_no_key(name: str, message: str, why: str) -> None:
+    assert read(name, message) == [Digit("5"), Unknown(message, f"{why} a number")]
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000])

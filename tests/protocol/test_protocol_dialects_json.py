@@ -123,7 +123,7 @@ def started(name: str, **changes: Any) -> Started:
     encoder = encoder_named(name)
     fields: dict[str, Any] = {
         "dialect": name,
-        "format": encoder.format,
+        "format": encoder.formats[0],
         "tracks": encoder.tracks_for(BOTH),
         "stream_id": encoder.stream_id("0123456789abcdef" * 2),
         "call_id": "C1",
@@ -261,7 +261,6 @@ def test_a_stream_of_one_track_says_which() -> None:
     ("name", "changes", "why"),
     [
         ("signalwire", {"format": MediaFormat("l16be")}, "the encoding has no name here"),
-        ("telnyx", {"format": L16}, "the encoding has no name here"),
         ("plivo", {"format": MediaFormat("alaw")}, "the encoding has no name here"),
         ("wavix", {"format": L16}, "it is always l16le/24000/1"),
         ("exotel", {"format": MULAW}, "the encoding has no name here"),
@@ -307,9 +306,10 @@ def test_l16_of_telnyx_is_big_endian_unless_a_setting_says_otherwise() -> None:
         (event,) = read("telnyx", start, settings=settings)
         assert isinstance(event, Started)
         assert event.format == MediaFormat(encoding, 16000)  # type: ignore[arg-type]
-    encoder = encoder_named("telnyx")
-    (message,) = encoder.start(started("telnyx", format=MediaFormat("l16be", 16000)))
-    assert '"encoding":"L16"' in str(message)
+    for order in ("l16be", "l16le"):
+        format = MediaFormat(order, 16000)
+        (message,) = encoder_named("telnyx").start(started("telnyx", format=format))
+        assert '"encoding":"L16"' in str(message)
 
 
 def test_an_error_of_telnyx_is_handed_on_with_what_it_says() -> None:
@@ -329,6 +329,39 @@ def test_unix_time_of_plivo_counts_from_the_first_piece() -> None:
     second = lines[2].replace('"timestamp":"20"', '"timestamp":"%d"' % (at + 20))
     events = read("plivo", lines[0], first, second)
     assert [event.position for event in events if isinstance(event, Media)] == [0, 160]
+
+
+def test_what_is_older_than_what_came_first_has_a_position_before_the_start() -> None:
+    start, media, other, _ = GOLDEN["plivo"].splitlines()
+    at = 1780056600000
+    first = media.replace('"timestamp":"0"', '"timestamp":"%d"' % at)
+    second = other.replace('"timestamp":"20"', '"timestamp":"%d"' % (at - 500))
+    events = read("plivo", start, first, second)
+    positions = [(event.track, event.position) for event in events if isinstance(event, Media)]
+    assert positions == [("inbound", 0), ("outbound", -4000)]
+
+
+@pytest.mark.parametrize("name", ["jambonz", "vonage", "asterisk", "minivoice", "bandwidth"])
+def test_a_repeated_start_that_names_no_format_changes_none(name: str) -> None:
+    starts: dict[str, tuple[str, str]] = {
+        "jambonz": ('{"callSid":"1","sampleRate":16000,"mixType":"mixed"}', '{"callSid":"1"}'),
+        "vonage": (
+            '{"event":"websocket:connected","content-type":"audio/l16;rate=16000"}',
+            '{"event":"websocket:connected"}',
+        ),
+        "asterisk": ("MEDIA_START format:slin16", "MEDIA_START"),
+        "minivoice": ('{"event":"start","codec":"l16","rate":16000}', '{"event":"start"}'),
+        "bandwidth": (
+            bandwidth_start(described("inbound", "l16", 16000)),
+            '{"eventType":"start","metadata":{"callId":"C1"}}',
+        ),
+    }
+    events = read(name, *starts[name])
+    formats = {str(event.format) for event in events if isinstance(event, Started)}
+    assert formats == {"l16le/16000/1"}
+    audio = '{"eventType":"media","track":"inbound","payload":"AQI="}'
+    (media,) = read(name, *starts[name], audio if name == "bandwidth" else b"\1\2")[len(events) :]
+    assert isinstance(media, Media) and str(media.format) == "l16le/16000/1"
 
 
 @pytest.mark.parametrize(
@@ -373,6 +406,14 @@ def test_the_format_of_wavix_is_not_on_the_wire_and_no_setting_changes_it() -> N
     assert (event.position, event.format) == (480, MediaFormat("l16le", 24000))
 
 
+def bandwidth_start(*tracks: object) -> str:
+    return json.dumps({"eventType": "start", "metadata": {"callId": "C1", "tracks": [*tracks]}})
+
+
+def described(name: str, encoding: str | None = None, rate: object = None) -> dict[str, object]:
+    return {"name": name, "mediaFormat": {"encoding": encoding, "sampleRate": rate}}
+
+
 @pytest.mark.parametrize("tracks", ["[]", "{}", "null", '["inbound"]', '[{"name":"inbound"}]'])
 def test_a_start_of_bandwidth_without_a_format_is_one_in_the_assumed_format(tracks: str) -> None:
     message = '{"eventType":"start","metadata":{"callId":"C1","tracks":%s}}' % tracks
@@ -380,6 +421,64 @@ def test_a_start_of_bandwidth_without_a_format_is_one_in_the_assumed_format(trac
     assert isinstance(event, Started) and isinstance(unknown, Unknown)
     assert event.assumed and event.format == L16 and event.call_id == "C1"
     assert unknown.why.endswith("; l16le/8000/1 is assumed")
+
+
+@pytest.mark.parametrize(
+    ("tracks", "formats", "stream", "why"),
+    [
+        (
+            [described("inbound", "audio/PCMU", 8000), described("outbound", "PCMA", 8000)],
+            ["mulaw/8000/1", "alaw/8000/1"],
+            "mulaw/8000/1",
+            None,
+        ),
+        (
+            [described("outbound", "PCMA", 8000), described("inbound", "L16", 16000)],
+            ["l16le/16000/1", "alaw/8000/1"],
+            "alaw/8000/1",
+            "the tracks differ: only those with 8000 can be recorded",
+        ),
+        (
+            [described("inbound", "PCMU", 8000), {"name": "outbound"}],
+            ["mulaw/8000/1", "mulaw/8000/1"],
+            "mulaw/8000/1",
+            "encoding is missing; mulaw/8000/1 is assumed",
+        ),
+        (
+            [described("inbound", "opus", 8000), described("outbound", "PCMU", 8000)],
+            ["unknown/8000/1", "mulaw/8000/1"],
+            "mulaw/8000/1",
+            "encoding 'opus' is not known; its audio is handed on as it comes, and not recorded",
+        ),
+        (
+            [described("inbound", "opus", 8000), described("outbound", "opus", 8000)],
+            ["unknown/8000/1", "unknown/8000/1"],
+            "unknown/8000/1",
+            "encoding 'opus' is not known; its audio is handed on as it comes, and not recorded",
+        ),
+        (
+            [described("inbound", "PCMU", 8000)],
+            ["mulaw/8000/1", "mulaw/8000/1"],
+            "mulaw/8000/1",
+            None,
+        ),
+    ],
+)
+def test_each_track_of_bandwidth_is_read_in_its_own_format(
+    tracks: list[object], formats: list[str], stream: str, why: str | None
+) -> None:
+    message = bandwidth_start(*tracks)
+    media = [
+        '{"eventType":"media","track":"%s","payload":"AQIDBA==","sequenceNumber":1}' % track
+        for track in BOTH
+    ]
+    start, *events = read("bandwidth", message, *media)
+    assert isinstance(start, Started) and str(start.format) == stream
+    assert start.assumed == (why is not None and why.endswith("assumed"))
+    if why is not None:
+        assert events.pop(0) == Unknown(message, f"start: tracks: {why}")
+        assert start.extra == {"tracks": tracks}
+    assert [str(event.format) for event in events if isinstance(event, Media)] == formats
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from minivoice_ref.protocol.documents import (
     MAX_DEPTH,
+    MAX_PROBLEMS,
     at,
     encode_json,
     faults,
     kind,
     nearest,
+    read_document,
     read_json,
     shown,
 )
-from minivoice_ref.protocol.errors import LocalProtocolError
+from minivoice_ref.protocol.errors import InvalidDocument, LocalProtocolError
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 good_scalars = (
@@ -55,6 +57,30 @@ def test_whatever_the_bytes_reading_does_not_raise(body: bytes | str) -> None:
     text = read_json(body)
     assert text.readable or text.problems
     list(faults(text.document))
+
+
+@given(good_documents)
+def test_a_document_without_a_fault_is_taken(document: object) -> None:
+    assert read_document(encode_json(document, "it"), "the body") == document
+
+
+@pytest.mark.parametrize(
+    ("body", "faults_of_it"),
+    [
+        (b"{", [""]),
+        (b'\xef\xbb\xbf{"a": NaN, "b": [1e999], "b": "\\ud800"}', ["", "", "a", "b"]),
+        (b"[" * 100_000, [""]),
+        (b"[" * 200 + b"]" * 200, ["[0]" * MAX_DEPTH]),
+        (b"[" + b"NaN," * 500 + b"1]", [f"[{place}]" for place in range(MAX_PROBLEMS)]),
+    ],
+)
+def test_a_document_with_faults_is_refused_with_all_of_them(
+    body: bytes, faults_of_it: list[str]
+) -> None:
+    with pytest.raises(InvalidDocument, match="^the body has") as refused:
+        read_document(body, "the body")
+    assert [problem.path for problem in refused.value.problems] == faults_of_it
+    assert refused.value.status == 400
 
 
 @pytest.mark.parametrize(

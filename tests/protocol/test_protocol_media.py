@@ -1,10 +1,8 @@
 """The events of a stream: what a format and a piece of audio say of themselves."""
 
-import dataclasses
-
 import pytest
 
-from minivoice_ref.protocol.media import Encoding, Media, MediaFormat, Started
+from minivoice_ref.protocol.media import Encoding, Mark, Media, MediaFormat, Started
 
 
 @pytest.mark.parametrize(
@@ -36,13 +34,21 @@ def test_a_torn_last_sample_is_not_counted_but_seen() -> None:
 
 
 def test_events_cannot_be_changed_and_carry_no_dictionary() -> None:
-    media = Media("inbound", b"\xff", MediaFormat())
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        media.payload = b""  # type: ignore[misc]
-    assert not hasattr(media, "__dict__")
+    for event, name in ((Media("inbound", b"\xff", MediaFormat()), "payload"), (Mark("a"), "name")):
+        with pytest.raises(AttributeError):
+            setattr(event, name, b"")
+        assert not hasattr(event, "__dict__")
 
 
 def test_two_starts_do_not_share_their_empty_parameters() -> None:
     one, two = (Started("raw", MediaFormat(), ("mixed",)) for _ in range(2))
     assert one == two
     assert one.custom is not two.custom and one.extra is not two.extra
+
+
+def test_of_an_unknown_encoding_no_samples_can_be_told() -> None:
+    format = MediaFormat("unknown", 48000, 2)
+    assert not format.readable and MediaFormat("l16be").readable
+    assert (format.samples(960), str(format)) == (0, "unknown/48000/2")
+    media = Media("inbound", b"\1\2\3", MediaFormat("unknown"))
+    assert media.samples == media.torn == 0

@@ -231,6 +231,19 @@ def test_a_repeated_start_changes_nothing() -> None:
     assert session.started == STARTED
 
 
+def test_a_repeated_start_that_leaves_its_format_out_contradicts_nothing() -> None:
+    second = start(encoding="")
+    session, events = fed(START, second, media(20))
+    why = "start: mediaFormat: encoding is missing; mulaw/8000/1 is assumed"
+    assert events == [
+        STARTED,
+        Unknown(second, "the start is repeated"),
+        Unknown(second, why),
+        Media("inbound", b"\xff", MULAW, 160),
+    ]
+    assert session.started == STARTED
+
+
 @pytest.mark.parametrize(
     ("second", "why"),
     [
@@ -285,7 +298,7 @@ def test_a_start_in_another_format_than_the_assumed_one_breaks_the_session() -> 
 
 
 def test_an_assumed_start_that_is_repeated_as_it_was_tells_nothing_new() -> None:
-    nameless = start(encoding="audio/opus")
+    nameless = start(encoding="")
     session, events = fed(nameless, nameless)
     assert kinds(events) == ["Started", "Unknown", "Unknown", "Unknown"]
     assert session.started is not None and session.started.assumed

@@ -291,14 +291,6 @@ def test_a_message_may_leave_its_track_unsaid_where_the_stream_has_only_one() ->
         (media(payload="/w=?"), "media: payload is not base64: "),
         (media(payload="/w="), "media: payload is not base64: "),
         (media(payload="\u00e9"), "media: payload is not base64: "),
-        (media(timestamp="soon"), "media: timestamp is 'soon', not a number"),
-        (media(timestamp=[]), "media: timestamp is a list, not a number"),
-        (media(timestamp=float("nan")), "media: timestamp is nan, not a number"),
-        (media(timestamp=float("inf")), "media: timestamp is inf, not a number"),
-        (media(timestamp="9" * 5000), "media: timestamp is '9999"),
-        (media(timestamp=2**53 + 1), "media: timestamp is beyond all measure"),
-        (media(timestamp=-(10**300)), "media: timestamp is beyond all measure"),
-        (media(chunk="one"), "media: chunk is 'one', not a number"),
         ('{"event":"dtmf"}', "dtmf: digit is missing"),
         ('{"event":"dtmf","dtmf":{"digit":[]}}', "dtmf: digit is missing"),
         ('{"event":"mark","mark":{"name":""}}', "mark: name is missing"),
@@ -311,6 +303,45 @@ def test_what_cannot_be_meant_is_handed_on_whole_with_the_reason(
     assert isinstance(event, Unknown)
     assert event.message == message
     assert event.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"timestamp": "soon"}, "timestamp is 'soon', not a number"),
+        ({"timestamp": []}, "timestamp is a list, not a number"),
+        ({"timestamp": float("nan")}, "timestamp is nan, not a number"),
+        ({"timestamp": float("inf")}, "timestamp is inf, not a number"),
+        ({"timestamp": "9" * 5000}, f"timestamp is {'9' * 40!r}, not a number"),
+        ({"timestamp": 2**53 + 1}, "timestamp is beyond all measure"),
+        ({"timestamp": -(10**300)}, "timestamp is beyond all measure"),
+        ({"chunk": "one"}, "chunk is 'one', not a number"),
+        (
+            {"timestamp": {}, "chunk": "one"},
+            "timestamp is an object, not a number; chunk is 'one', not a number",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_read_costs_no_audio_and_is_told(
+    fields: dict[str, object], why: str
+) -> None:
+    message, format = media(**fields), MediaFormat()
+    position = None if "timestamp" in fields else 160
+    chunk = None if "chunk" in fields else 1
+    assert reader(format).decode(message) == [
+        Media("inbound", b"\xff", format, position, 3, chunk),
+        Unknown(message, f"media: {why}"),
+    ]
+
+
+def test_a_sequence_number_and_a_duration_that_cannot_be_read_cost_nothing_either() -> None:
+    message = media().replace('"sequenceNumber": "3"', '"sequenceNumber": "x"')
+    audio, unknown = reader(MediaFormat()).decode(message)
+    assert audio == Media("inbound", b"\xff", MediaFormat(), 160, None, 1)
+    assert unknown == Unknown(message, "media: sequenceNumber is 'x', not a number")
+    message = '{"event":"dtmf","dtmf":{"digit":"5","duration":"long"}}'
+    why = "dtmf: duration is 'long', not a number"
+    assert reader().decode(message) == [Digit("5"), Unknown(message, why)]
 
 
 @pytest.mark.parametrize(
@@ -338,6 +369,10 @@ def test_messages_of_the_shapes_kin_are_understood(message: str, event: StreamEv
         ("audio/x-L16", "l16le"),
         ("audio/l16;rate=16000", "l16le"),
         ("audio/x-l16be", "l16be"),
+        ("G711_ULAW", "mulaw"),
+        ("g711-a", "alaw"),
+        ("pcm_s16le", "l16le"),
+        ("LINEAR16", "l16le"),
     ],
 )
 def test_a_codec_is_known_by_each_of_its_names(name: str, encoding: Encoding) -> None:
@@ -361,30 +396,92 @@ def test_the_byte_order_of_l16_is_a_setting() -> None:
     assert event.format.encoding == "l16be"
 
 
+FALLBACK = MediaFormat("l16be", 16000, 2)
+
+
 @pytest.mark.parametrize(
-    ("named", "why"),
+    ("named", "why", "format"),
     [
-        (None, "encoding is missing"),
-        ({"encoding": 5, "sampleRate": 8000}, "encoding is not text"),
-        ({"encoding": "audio/opus", "sampleRate": 8000}, "encoding 'audio/opus' is not known"),
-        ({"encoding": "PCMU"}, "sampleRate None is not a sample rate"),
-        ({"encoding": "PCMU", "sampleRate": 0}, "sampleRate 0 is not a sample rate"),
-        ({"encoding": "PCMU", "sampleRate": 999}, "sampleRate 999 is not a sample rate"),
-        ({"encoding": "PCMU", "sampleRate": 384001}, "sampleRate 384001 is not a sample rate"),
-        ({"encoding": "PCMU", "sampleRate": "fast"}, "sampleRate is 'fast', not a number"),
+        (None, "encoding is missing", "l16be/16000/1"),
+        ({"sampleRate": 24000}, "encoding is missing", "l16be/24000/1"),
+        ({"encoding": "", "sampleRate": "24000"}, "encoding is missing", "l16be/24000/1"),
+        ({"encoding": 5, "sampleRate": 24000}, "encoding is not text", "l16be/24000/1"),
+        (
+            {"encoding": 5, "sampleRate": "x"},
+            "encoding is not text; sampleRate is 'x', not a number",
+            "l16be/16000/1",
+        ),
+        ({"encoding": "l16le"}, "sampleRate is missing", "l16le/16000/1"),
+        (
+            {"encoding": "PCMU", "sampleRate": 0},
+            "sampleRate 0 is not a sample rate",
+            "mulaw/8000/1",
+        ),
+        (
+            {"encoding": "l16le", "sampleRate": 999},
+            "sampleRate 999 is not a sample rate",
+            "l16le/16000/1",
+        ),
+        (
+            {"encoding": "PCMA", "sampleRate": 384001},
+            "sampleRate 384001 is not a sample rate",
+            "alaw/8000/1",
+        ),
+        (
+            {"encoding": "PCMU", "sampleRate": "fast"},
+            "sampleRate is 'fast', not a number",
+            "mulaw/8000/1",
+        ),
+        ({"encoding": "l16le;rate=x"}, "rate is 'x', not a number", "l16le/16000/1"),
     ],
 )
-def test_a_start_whose_format_cannot_be_read_is_a_start_in_the_assumed_one(
-    named: object, why: str
+def test_what_a_start_does_not_say_of_its_format_is_assumed_and_no_more(
+    named: object, why: str, format: str
 ) -> None:
-    fallback = MediaFormat("alaw", 16000, 2)
     message = start(mediaFormat=named)
-    dialect = TwilioDialect(DialectSettings(fallback))
-    started, unknown = dialect.decode(message)
+    started, unknown = TwilioDialect(DialectSettings(FALLBACK)).decode(message)
     assert isinstance(started, Started) and isinstance(unknown, Unknown)
-    assert started.assumed and started.format == MediaFormat("alaw", 16000, 1)
+    assert started.assumed and str(started.format) == format
     assert started.call_id == "CA1"
-    assert unknown == Unknown(message, f"start: mediaFormat: {why}; alaw/16000/1 is assumed")
+    assert started.extra == ({} if named is None else {"mediaFormat": named})
+    assert unknown == Unknown(message, f"start: mediaFormat: {why}; {format} is assumed")
+
+
+@pytest.mark.parametrize(
+    ("named", "format"),
+    [
+        ({"encoding": "PCMU"}, "mulaw/8000/1"),
+        ({"encoding": "audio/x-alaw"}, "alaw/8000/1"),
+        ({"encoding": "audio/l16;rate=24000"}, "l16le/24000/1"),
+        ({"encoding": "audio/l16;channels=1;rate=24000"}, "l16le/24000/1"),
+        ({"encoding": "audio/l16; Rate=24000; channels=1"}, "l16le/24000/1"),
+        ({"encoding": "audio/l16;rate=24000", "sampleRate": 8000}, "l16le/8000/1"),
+    ],
+)
+def test_a_rate_is_not_missing_that_the_codec_names_or_the_telephone_has(
+    named: object, format: str
+) -> None:
+    started = only(TwilioDialect(DialectSettings(FALLBACK)).decode(start(mediaFormat=named)))
+    assert isinstance(started, Started)
+    assert str(started.format) == format and not started.assumed
+
+
+@pytest.mark.parametrize(("rate", "unit"), [(48000, 48000), (None, 16000), ("x", 16000)])
+def test_audio_in_a_codec_that_is_named_and_unknown_is_handed_on_as_it_came(
+    rate: object, unit: int
+) -> None:
+    named = {"encoding": "audio/opus", "sampleRate": rate, "channels": 2}
+    message, dialect = start(mediaFormat=named), TwilioDialect(DialectSettings(FALLBACK))
+    started, unknown = dialect.decode(message)
+    format = MediaFormat("unknown", unit)
+    assert isinstance(started, Started) and isinstance(unknown, Unknown)
+    assert started.format == format and not started.assumed
+    assert started.extra["mediaFormat"] == named
+    assert unknown.why.startswith("start: mediaFormat: encoding 'audio/opus' is not known; ")
+    assert unknown.why.endswith("its audio is handed on as it comes, and not recorded")
+    event = only(dialect.decode(media(payload="AQID")))
+    assert event == Media("inbound", b"\x01\x02\x03", format, unit // 50, 3, 1)
+    assert event.samples == event.torn == 0
 
 
 def test_unknown_fields_of_a_start_are_kept() -> None:

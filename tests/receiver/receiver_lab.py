@@ -7,6 +7,7 @@ inline, for a virtual clock would jump while a thread writes.
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from minivoice_ref.net.connect import Connector
 from minivoice_ref.net.http import Response
 from minivoice_ref.net.http_client import fetch
 from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_connected
-from minivoice_ref.protocol.audio import encode_mulaw
+from minivoice_ref.protocol.audio import decode_mulaw, encode_mulaw
 from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
 from minivoice_ref.protocol.media import MediaFormat, Started, Track, WireMessage
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
@@ -53,6 +54,7 @@ def settings(folder: Path, **changes: Any) -> Config:
     given: dict[str, Any] = {
         "listen": f"{HOST}:80",
         "plain": True,
+        "insecure": True,
         "public_url": f"https://{HOST}:80",
         "data": folder / "data",
     }
@@ -69,6 +71,22 @@ def sound(start: int, samples: int = FRAME) -> bytes:
     """Mu-law audio that tells its place: each sample of a track differs from its neighbours."""
     start %= _PERIOD
     return (_SOUND * (1 + (start + samples) // _PERIOD))[start : start + samples]
+
+
+def read_wav(path: Path) -> tuple[int, bytes, bytes]:
+    """The sample rate of a stereo WAV, its left and its right channel."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
+        frames = file.readframes(file.getnframes())
+        assert len(frames) == 4 * file.getnframes()
+    left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
+    right = b"".join(frames[at + 2 : at + 4] for at in range(0, len(frames), 4))
+    return file.getframerate(), left, right
+
+
+def pcm(start: int, samples: int) -> bytes:
+    """What `sound` sounds like."""
+    return decode_mulaw(sound(start, samples))
 
 
 class Caller:

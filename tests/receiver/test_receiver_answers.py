@@ -172,6 +172,17 @@ async def test_a_body_that_cannot_be_read_is_refused_and_logged(
     assert not decider.asked
 
 
+async def test_every_fault_of_a_json_body_is_in_the_log(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    body = b'{"call": {"id": "call_1", "id": "call_2"}, "n": [NaN]}'
+    async with open_lab(Decider().app, settings(tmp_path)) as lab:
+        assert (await lab.request("POST", "/answer", body, JSON)).status == 400
+        (line,) = await lab.lines("answers", "refused")
+    assert (line["code"], line["why"]) == ("MV-105", "the body has faults")
+    assert [problem.partition(":")[0] for problem in line["problems"]] == ["call", "n[0]"]
+
+
 async def test_another_method_is_refused_with_what_is_allowed(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -258,3 +269,20 @@ async def test_an_application_that_does_not_decide_in_time_is_answered_500(
         assert trio.current_time() - began == 5.0
         (line,) = await lab.lines("answers", "late")
         assert line["seconds"] == 5.0
+
+
+async def test_two_streams_of_one_answer_have_two_urls_of_one_call(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    urls: list[str] = []
+
+    async def on_answer(request: AnswerRequest) -> Answer:
+        await trio.lowlevel.checkpoint()
+        urls.extend((request.stream_url(), request.stream_url()))
+        return Answer(*(start_stream(url, track="inbound") for url in urls))
+
+    async with open_lab(App(on_answer=on_answer), settings(tmp_path, token_key=KEY)) as lab:
+        await lab.request("POST", "/answer", b'{"call_id": "call_1"}', JSON)
+        tokens = [read_token([KEY], url.rpartition("/")[2], now=WALL) for url in urls]
+    assert urls[0] != urls[1]
+    assert tokens[0].subject == tokens[1].subject

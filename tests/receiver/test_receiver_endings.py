@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -586,6 +587,18 @@ async def test_a_start_that_comes_after_audio_says_who_is_calling(
         assert (assumed["assumed"], "assumed" in real) == (True, False)
 
 
+async def test_a_stream_that_never_says_whose_it_is_is_accounted_for_all_the_same(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, require_token=False)
+    async with open_lab(Listener().app, config) as lab:
+        async with lab.stream("nobody", f"ws://{HOST}:80/stream") as caller:
+            await caller.socket.send(bytes(320))
+            await caller.socket.close(1000)
+        account = await last_account(lab)
+    assert "call_id" not in account and account["tracks"]["mixed"]["received"] == 160
+
+
 async def test_a_stream_that_is_recorded_but_never_starts_leaves_no_file(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -617,21 +630,33 @@ async def test_audio_that_was_held_until_the_format_is_known_is_not_lost_when_th
     assert [frame.samples for frame in listener.frames] == [160, 160, 160]
 
 
-async def test_a_recording_that_was_never_made_is_not_named(
-    tmp_path: Path, autojump_clock: object
+@pytest.mark.parametrize("frames", [1, 3, 49])
+async def test_audio_that_was_held_until_the_format_is_known_is_recorded_when_the_grace_is_over(
+    frames: int, tmp_path: Path, autojump_clock: object
 ) -> None:
-    config = settings(tmp_path, record=True, timeouts=patient(grace=5))
+    config = settings(tmp_path, record=True, capture=True, timeouts=patient(grace=5))
+    audio = [bytes([number]) * 320 for number in range(1, frames + 1)]
     async with open_lab(Listener().app, config) as lab:
         async with lab.stream() as caller:
-            for _ in range(3):
-                await caller.socket.send(bytes(320))  # held: a start may still come
+            for piece in audio:
+                await caller.socket.send(piece)  # held: a start may still come
             await settle()
+            assert not await lab.lines("streams", "started")
             lab.server.stop()
             assert await caller.close_code() == 1001
     account = await last_account(lab)
-    assert account["tracks"]["mixed"]["received"] == 480
-    assert "recording" not in account and not await lab.lines("streams", "recording")
-    assert not list((config.data).rglob("*.wav"))
+    assert account["tracks"]["mixed"]["received"] == frames * 160
+    (began,) = await lab.lines("streams", "recording")
+    assert began["file"] == account["recording"]
+    (written,) = (config.data / "recordings").glob("*.wav")
+    assert str(written) == account["recording"]
+    with wave.open(str(written)) as file:
+        both = file.readframes(file.getnframes())
+    left = b"".join(both[at : at + 2] for at in range(0, len(both), 4))
+    assert left == b"".join(audio)
+    beside = json.loads(written.with_suffix(".json").read_text())
+    assert (beside["not_recorded"], beside["samples"]) == (0, frames * 160)
+    assert beside["tracks"] == account["tracks"]
 
 
 async def test_audio_that_was_held_for_its_order_is_recorded_though_the_server_ends_hard(

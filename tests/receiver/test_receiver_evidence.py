@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minivoice_ref.receiver.evidence import Line, NoSuchCall, gather, read_lines
+from minivoice_ref.receiver import evidence as evidence_module
+from minivoice_ref.receiver.evidence import (
+    Groups,
+    Line,
+    NoSuchCall,
+    gather,
+    join_by_time,
+    read_lines,
+)
 
 
 def line(second: int, log: str = "streams", what: str = "open", **fields: object) -> Line:
@@ -103,3 +114,57 @@ def test_the_last_call_is_none_of_the_probes_of_doctor() -> None:
     assert gather(lines).name == "call_1"
     assert gather(lines, "call_doctor_20260529_signed").name == "call_doctor_20260529_signed"
     assert gather(lines[1:]).name == "call_doctor_20260529_signed"
+
+
+def answers_and_calls(times: list[tuple[int, int, bool]]) -> list[Line]:
+    """The webhooks of calls, and answers that name no call: (begin, length, is it a call?)."""
+    lines: list[Line] = []
+    for number, (begin, length, named) in enumerate(times):
+        if named:
+            for second in (begin, begin + length):
+                lines.append(line(second, "webhooks", "accepted", call_id=f"c{number}"))
+        else:
+            lines.append(line(begin, "answers", "answered", answer_id=f"a{number}"))
+    return sorted(lines, key=lambda one: str(one["time"]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 120), st.integers(0, 30), st.booleans()), max_size=14))
+def test_an_answer_goes_to_the_one_call_around_it_and_to_none_of_several(
+    times: list[tuple[int, int, bool]],
+) -> None:
+    lines = answers_and_calls(times)
+    expected = {f"c{n}": {f"c{n}"} for n, (_, _, named) in enumerate(times) if named}
+    spans = {f"c{n}": (b, b + length) for n, (b, length, named) in enumerate(times) if named}
+    for text in (one for one in lines if one["log"] == "answers"):
+        at = int(text["time"][14:16]) * 60 + int(text["time"][17:19])
+        around = [call for call, (b, e) in spans.items() if b - 5 <= at <= e + 5]
+        if len(around) == 1:
+            expected[around[0]].add(text["answer_id"])
+            del spans[around[0]]  # it has its answer now
+        else:
+            expected[text["answer_id"]] = {text["answer_id"]}
+    found = {
+        group.name: {value for _, value in group.ids} for group in join_by_time(Groups(lines).all())
+    }
+    assert found == expected
+
+
+def test_a_long_log_is_put_together_in_a_time_that_grows_with_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = 0
+    plain = evidence_module.when
+
+    def when(one: Line) -> datetime:
+        nonlocal counted
+        counted += 1
+        return plain(one)
+
+    monkeypatch.setattr(evidence_module, "when", when)
+    costs = []
+    for calls in (50, 200):
+        lines = answers_and_calls([(7 * n, 3, n % 2 == 0) for n in range(2 * calls)])
+        counted = 0
+        gather(lines)
+        costs.append(counted / len(lines))
+    assert costs[1] < 2 * costs[0]

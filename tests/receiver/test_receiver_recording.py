@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import os
-import random
 import stat
-import wave
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,51 +12,47 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
-from receiver_lab import FRAME, MULAW, open_lab, patient, settings, settle, sound
+from receiver_lab import FRAME, MULAW, open_lab, patient, pcm, read_wav, settings, settle, sound
 
+from minivoice_ref.cli import main
 from minivoice_ref.config import Timeouts
-from minivoice_ref.protocol.audio import decode_mulaw
-from minivoice_ref.protocol.media import MediaFormat
+from minivoice_ref.protocol.media import MediaFormat, Track
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.disk import InlineDisk, ThreadDisk
 from minivoice_ref.receiver.recording import Recording, recording_path
-from minivoice_ref.receiver.wav import LEFT, RIGHT, Patch, StereoWav
 
 _T = TypeVar("_T")
 
 
-def read_wav(path: Path) -> tuple[int, bytes, bytes]:
-    """The sample rate of a stereo WAV, its left and its right channel."""
-    with wave.open(str(path)) as file:
-        assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
-        frames = file.readframes(file.getnframes())
-        assert len(frames) == 4 * file.getnframes()
-    left = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
-    right = b"".join(frames[at + 2 : at + 4] for at in range(0, len(frames), 4))
-    return file.getframerate(), left, right
-
-
-def pcm(start: int, samples: int) -> bytes:
-    """What `sound` sounds like."""
-    return decode_mulaw(sound(start, samples))
+def a_recording(path: Path, **changes: Any) -> Recording:
+    """A recording into *path* that was told to begin."""
+    given: dict[str, Any] = {
+        "disk": InlineDisk(1),
+        "describe": lambda: {"call_id": "../../call"},
+        "note": lambda what, **fields: None,
+        "timeouts": Timeouts(),
+    }
+    recording = Recording(path, **given | changes)
+    recording.begin(8000)
+    return recording
 
 
 async def record(folder: Path, add: Callable[[Recording], None], **changes: Any) -> Recording:
     """Record what *add* adds, at once, with an inline disk."""
-    given: dict[str, Any] = {
-        "path": folder / "recordings" / "one.wav",
-        "sample_rate": 8000,
-        "disk": InlineDisk(1),
-        "describe": lambda: {"call_id": "../../call"},
-        "timeouts": Timeouts(),
-    }
-    recording = Recording(**given | changes)
+    recording = a_recording(folder / "recordings" / "one.wav", **changes)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recording.run)
         add(recording)
         await settle()
         recording.finish()
     return recording
+
+
+def sidecar(recording: Path) -> dict[str, Any]:
+    """What the JSON file beside a recording says."""
+    document = json.loads(recording.with_suffix(".json").read_text())
+    assert isinstance(document, dict)
+    return document
 
 
 async def test_inbound_is_left_and_outbound_is_right_sample_for_sample(
@@ -82,12 +76,12 @@ async def test_inbound_is_left_and_outbound_is_right_sample_for_sample(
     assert left[260 * FRAME * 2 :] == bytes(len(left) - 260 * FRAME * 2)
     assert right[: 1050 * FRAME * 2] == bytes(1050 * FRAME * 2)
     assert right[1050 * FRAME * 2 :] == pcm(1050 * FRAME, 210 * FRAME)
-    sidecar = json.loads(Path(account["recording"]).with_suffix(".json").read_text())
-    assert sidecar["call_id"] == "call_1"
-    assert sidecar["tracks"] == account["tracks"]
-    assert sidecar["samples"] == 1260 * FRAME
-    assert (sidecar["left"], sidecar["right"]) == ("inbound", "outbound")
-    assert (sidecar["trouble"], sidecar["not_recorded"]) == (None, 0)
+    beside = sidecar(Path(account["recording"]))
+    assert beside["call_id"] == "call_1"
+    assert beside["tracks"] == account["tracks"]
+    assert (beside["begins_at"], beside["samples"]) == (0, 1260 * FRAME)
+    assert (beside["left"], beside["right"]) == ("inbound", "outbound")
+    assert (beside["trouble"], beside["not_recorded"]) == (None, 0)
 
 
 async def test_gaps_are_silent_late_pieces_fill_them_and_repeated_ones_change_nothing(
@@ -112,50 +106,9 @@ async def test_gaps_are_silent_late_pieces_fill_them_and_repeated_ones_change_no
     assert (gap["position"], gap["samples"]) == (16000, 3200)
 
 
-def test_pieces_in_any_order_make_the_same_file(tmp_path: Path) -> None:
-    pieces = [
-        Patch((channel,), at * FRAME, sound(at * FRAME + channel * 5000), MULAW)
-        for at in range(0, 500, 3)
-        for channel in (LEFT, RIGHT)
-    ]
-    files = []
-    for turn in range(3):
-        random.Random(turn).shuffle(pieces)
-        file = StereoWav(tmp_path / f"{turn}.wav", 8000)
-        for start in range(0, len(pieces), 50):
-            assert file.put(pieces[start : start + 50]) == 0
-        file.close()
-        files.append((tmp_path / f"{turn}.wav").read_bytes())
-    assert files[0] == files[1] == files[2]
-    _, left, right = read_wav(tmp_path / "0.wav")
-    assert left[2 * 3 * FRAME : 2 * 4 * FRAME] == pcm(3 * FRAME, FRAME)
-    assert right[2 * 3 * FRAME : 2 * 4 * FRAME] == pcm(3 * FRAME + 5000, FRAME)
-    assert left[2 * FRAME : 2 * 3 * FRAME] == bytes(2 * 2 * FRAME)
-
-
-def test_the_file_is_a_valid_wav_from_its_first_moment_on(tmp_path: Path) -> None:
-    path = tmp_path / "one.wav"
-    file = StereoWav(path, 8000)
-    assert read_wav(path) == (8000, b"", b"")
-    for second in range(3):
-        file.put([Patch((LEFT,), second * 8000, sound(second * 8000, 8000), MULAW)])
-        _, left, right = read_wav(path)
-        assert left == pcm(0, (second + 1) * 8000)
-        assert right == bytes(len(left))
-    file.close()
-
-
-def test_a_mixed_track_is_heard_on_both_sides(tmp_path: Path) -> None:
-    linear = MediaFormat("l16le", 16000, 1)
-    file = StereoWav(tmp_path / "one.wav", 16000)
-    file.put([Patch((LEFT, RIGHT), 0, b"\x01\x02\x03\x04", linear)])
-    file.close()
-    assert read_wav(tmp_path / "one.wav") == (16000, b"\x01\x02\x03\x04", b"\x01\x02\x03\x04")
-
-
 @pytest.mark.parametrize(
     ("position", "format"),
-    [(-1, MULAW), (2**30, MULAW), (0, MediaFormat("mulaw", 16000, 1))],
+    [(-80001, MULAW), (2**30, MULAW), (0, MediaFormat("mulaw", 16000, 1))],
 )
 async def test_what_has_no_place_in_the_file_is_counted(
     position: int, format: MediaFormat, tmp_path: Path, autojump_clock: object
@@ -167,6 +120,50 @@ async def test_what_has_no_place_in_the_file_is_counted(
     recording = await record(tmp_path, add)
     assert (recording.not_recorded, recording.trouble) == (FRAME, None)
     assert read_wav(recording.path)[2] == pcm(0, FRAME)
+
+
+def plivo(track: Track, milliseconds: int, position: int) -> str:
+    """20 ms of a track as Plivo sends them, timed by Unix time."""
+    payload = base64.b64encode(sound(position)).decode()
+    media = {"track": track, "timestamp": str(milliseconds), "chunk": 1, "payload": payload}
+    return json.dumps({"event": "media", "sequenceNumber": 1, "streamId": "s", "media": media})
+
+
+async def test_a_track_that_began_before_the_first_one_to_come_is_recorded_from_its_beginning(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Plivo's Unix time: the agent's first timestamp is older than the caller's, which came first.
+
+    Real pieces of both tracks, one of them also after the file's first second was written.
+    """
+    start = {"callId": "call_1", "streamId": "s", "accountId": "a", "tracks": ["inbound"]}
+    start["mediaFormat"] = {"encoding": "audio/x-mulaw", "sampleRate": 8000}  # type: ignore
+    config = settings(tmp_path, record=True, capture=True, timeouts=patient())
+    zero = 1_780_000_000_000
+    async with open_lab(App(), config) as lab:
+        async with lab.stream() as caller:
+            await caller.socket.send(json.dumps({"event": "start", "start": start}))
+            for number in range(120):
+                at = zero + 20 * number
+                await caller.socket.send(plivo("inbound", at, number * FRAME))
+                if number != 3:
+                    await caller.socket.send(plivo("outbound", at - 70, number * FRAME + 5000))
+                await trio.sleep(0.02)
+            await caller.socket.send(plivo("outbound", zero - 150, 9000))  # late, and before all
+            await caller.socket.close(1000)
+        (account,) = await lab.lines("streams", "account")
+    assert account["tracks"]["outbound"]["first"] == -150 * 8
+    path = Path(account["recording"])
+    beside = sidecar(path)
+    assert (beside["begins_at"], beside["not_recorded"]) == (-1200, 0)
+    _, left, right = read_wav(path)
+    assert beside["samples"] == 1200 + 120 * FRAME == len(left) // 2
+    assert left == bytes(2 * 1200) + pcm(0, 120 * FRAME)
+    spoken = pcm(5000, 3 * FRAME) + bytes(2 * FRAME) + pcm(5000 + 4 * FRAME, 116 * FRAME)
+    assert right == pcm(9000, FRAME) + bytes(2 * 480) + spoken + bytes(2 * 560)
+    shown = tmp_path / "shown.wav"
+    assert main(["show", account["capture"], "--wav", str(shown), "--json"]) == 0
+    assert shown.read_bytes() == path.read_bytes()
 
 
 async def test_a_far_jump_leaves_a_sparse_file(tmp_path: Path, autojump_clock: object) -> None:
@@ -196,7 +193,7 @@ async def test_audio_is_written_in_whole_seconds(tmp_path: Path, autojump_clock:
     class Counting(InlineDisk):
         async def run(self, work: Callable[[], _T]) -> _T:
             result = await super().run(work)
-            if isinstance(work, partial) and work.func.__name__ == "_put":
+            if isinstance(work, partial) and work.func.__name__ == "put":
                 writes.append(len(work.args[0]))
             return result
 
@@ -241,14 +238,14 @@ async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
         before = await settle()
         async with lab.stream() as caller:
             await caller.start()
-            await caller.speak(60)
+            await caller.speak(60, "inbound", "outbound")
             recordings.error = error
-            await caller.speak(60, first=60)
+            await caller.speak(60, "inbound", "outbound", first=60)
             await settle()
             (failed,) = await lab.lines("streams", "recording_failed")
             assert type(error).__name__ in failed["why"]
             recordings.error = None
-            await caller.speak(60, first=120)
+            await caller.speak(60, "inbound", "outbound", first=120)
             await caller.stop()
             assert await caller.close_code() == 1000
         assert await settle() == before
@@ -258,6 +255,9 @@ async def test_a_failing_disk_ends_the_recording_and_never_the_stream(
         assert len(await lab.lines("streams", "recording")) == 1
     (file,) = (config.data / "recordings").glob("*.wav")
     assert read_wav(file)[1] == pcm(0, 50 * FRAME)  # what was written stays, and is valid
+    beside = sidecar(file)
+    assert beside["tracks"] == account["tracks"] and type(error).__name__ in beside["trouble"]
+    assert beside["not_recorded"] == (180 - 50 + 180 - 49) * FRAME
 
 
 async def test_a_folder_that_cannot_be_made_ends_the_recording_at_once(
@@ -294,11 +294,11 @@ async def test_a_stuck_disk_costs_thirty_seconds_of_memory_and_no_more(
     def add(recording: Recording) -> None:
         for number in range(40 * 50):
             recording.add("inbound", number * FRAME, sound(0), MULAW)
-        assert recording.not_recorded == 10 * 8000
         assert disk.stuck is not None
         disk.stuck.set()
 
     recording = await record(tmp_path, add, disk=disk)
+    assert recording.not_recorded == sidecar(recording.path)["not_recorded"] == 10 * 8000
     assert recording.path.stat().st_size == 44 + 30 * 8000 * 4
 
 
@@ -306,24 +306,25 @@ async def test_a_cancelled_recording_is_closed_whole(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     path = tmp_path / "one.wav"
-    recording = Recording(path, 8000, InlineDisk(1), dict, timeouts=Timeouts())
+    recording = a_recording(path)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recording.run)
         await settle()
         recording.add("inbound", 0, sound(0), MULAW)
         nursery.cancel_scope.cancel()
     assert read_wav(path)[1] == pcm(0, FRAME)
-    assert json.loads(path.with_suffix(".json").read_text())["samples"] == FRAME
+    assert sidecar(path)["samples"] == FRAME
 
 
-async def test_a_recording_cancelled_before_it_began_leaves_nothing(
+async def test_a_stream_that_never_starts_leaves_no_recording(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    recording = Recording(tmp_path / "one.wav", 8000, InlineDisk(1), dict, timeouts=Timeouts())
+    note, timeouts = lambda what, **fields: None, Timeouts()
+    recording = Recording(tmp_path / "one.wav", InlineDisk(1), dict, note=note, timeouts=timeouts)
     with trio.CancelScope() as scope:
         scope.cancel()
         await recording.run()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and recording.file is None
 
 
 async def test_a_recording_in_a_thread_is_the_same(tmp_path: Path) -> None:
@@ -333,25 +334,6 @@ async def test_a_recording_in_a_thread_is_the_same(tmp_path: Path) -> None:
 
     recording = await record(tmp_path, add, disk=ThreadDisk(1))
     assert read_wav(recording.path)[1] == pcm(0, 150 * FRAME)
-
-
-def test_a_recording_never_takes_the_place_of_another(tmp_path: Path) -> None:
-    StereoWav(tmp_path / "one.wav", 8000).close()
-    with pytest.raises(FileExistsError):
-        StereoWav(tmp_path / "one.wav", 8000)
-
-
-def test_a_file_whose_header_cannot_be_written_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    before = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr(os, "pwrite", fail)
-    with pytest.raises(OSError, match="No space"):
-        StereoWav(tmp_path / "one.wav", 8000)
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_files_are_named_by_time_and_our_own_id(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -361,14 +362,16 @@ async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
 
 
 class FailingDisk:
-    """A disk that does its work inline, and fails while it is told to."""
+    """A disk that does its work inline, and fails while it is told to, or so many times."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.fails = 10**9
 
     async def run(self, work: Callable[[], _T]) -> _T:
         await trio.lowlevel.checkpoint()
-        if self.error is not None:
+        if self.error is not None and self.fails:
+            self.fails -= 1
             raise self.error
         return work()
 
@@ -398,6 +401,62 @@ async def test_a_webhook_that_cannot_be_stored_is_answered_503_until_it_can(
         assert (await lab.request("GET", "/health")).status == 200
         await settle()
     assert handler.names == ["call.completed"]
+
+
+async def test_a_receiver_that_could_not_store_says_that_it_is_well_though_no_webhook_comes(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """A balancer that asks /health sends nothing to one that is ill: nothing would ever mend it."""
+    disk = FailingDisk()
+    async with open_lab(App(), settings(tmp_path), disk=first_disk(disk)) as lab:
+        disk.error = sqlite3.OperationalError("database or disk is full")
+        assert (await lab.deliver(webhook())).status == 503
+        await trio.sleep(100)
+        assert (await lab.request("GET", "/health")).status == 503
+        disk.error = None
+        await trio.sleep(1.01)
+        assert (await lab.request("GET", "/health")).status == 200
+        told = [line["why"] for line in await lab.lines("webhooks", "inbox")]
+    assert told == ["OperationalError: database or disk is full", "works again"]
+
+
+async def test_a_single_failure_to_look_for_events_delays_them_by_a_second(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    handler = Handler(failures=1)
+    disk = FailingDisk()
+    async with open_lab(handler.app, settings(tmp_path), disk=first_disk(disk)) as lab:
+        await lab.deliver(webhook())  # fails, and is due again in a second
+        await trio.sleep(0.5)
+        disk.error, disk.fails = sqlite3.OperationalError("database is locked"), 1
+        await trio.sleep(2)
+        assert len(handler.events) == 2 and states(lab) == {"handled": 1}
+        told = [line["why"] for line in await lab.lines("webhooks", "inbox")]
+    assert told == ["OperationalError: database is locked", "works again"]
+
+
+async def test_a_disk_is_not_well_before_something_has_been_written_to_it(tmp_path: Path) -> None:
+    """The real thing: a limit on the size of files stands for a full disk."""
+    body = webhook()
+    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0) as inbox:
+        other = webhook(call_id="call_2")
+        assert await inbox.accept(read_event(other), other)
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        size = (tmp_path / "inbox-wal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(InboxFailed):
+                await inbox.accept(read_event(body), body)
+            await inbox.forget_handled()
+            assert await inbox.first_waiting(()) is not None
+            with pytest.raises(InboxFailed):
+                await inbox.check()
+            assert inbox.trouble is not None
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await inbox.check()
+        assert not inbox.trouble
+        assert await inbox.accept(read_event(body), body)
 
 
 async def test_that_the_inbox_can_be_read_does_not_mean_that_it_can_be_written(

@@ -19,6 +19,7 @@ from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.front_door import Admission, Door, serve_doors
 from minivoice_ref.net.http_messages import Request, Response
 from minivoice_ref.net.websocket import MediaSocket, SocketClosed
+from minivoice_ref.protocol.error_catalogue import CATALOGUE
 from minivoice_ref.protocol.signing import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -240,11 +241,37 @@ def by_name(examination: Examination) -> dict[str, Check]:
 
 
 def failed(checks: dict[str, Check]) -> list[str]:
-    """The names of the crosses; each of them has a mend, and nothing else has."""
-    for check in checks.values():
+    """The names of the crosses; each has its code and a mend, and nothing else has."""
+    for name, check in checks.items():
         assert bool(check.mend) == (check.outcome == "fail"), check
         assert check.said
+        code = CODES[name.partition(".")[2]]
+        if check.said.startswith("not accepted"):
+            code = "MV-614"  # without a secret the unsigned webhook is the good one
+        assert check.code == (code if check.outcome == "fail" else None), check
+        assert check.code is None or check.code in CATALOGUE
     return [name for name, check in checks.items() if check.outcome == "fail"]
+
+
+CODES = {
+    "dns": "MV-801",
+    "tcp": "MV-802",
+    "tls": "MV-803",
+    "chain": "MV-804",
+    "name": "MV-805",
+    "days_left": "MV-806",
+    "valid": "MV-108",
+    "fast": "MV-109",
+    "again": "MV-110",
+    "upgrade": "MV-312",
+    "wrong_token": "MV-208",
+    "signed": "MV-614",
+    "unsigned": "MV-615",
+    "wrong_signature": "MV-616",
+    "stale_timestamp": "MV-617",
+    "skew": "MV-807",
+}
+"""The code of the error catalogue that a cross of each check has."""
 
 
 def with_outcome(checks: dict[str, Check], outcome: str) -> Sequence[str]:

@@ -179,4 +179,9 @@ async def open_lab() -> AsyncGenerator[Lab, None]:
 
 def failing(report: CallReport) -> list[str]:
     """The names of the steps that are not as they should be."""
-    return [step.name for step in report.steps if not step.ok]
+    return [step.name for step in report.failures]
+
+
+def dashes(report: CallReport) -> list[str]:
+    """The names of the steps that do not apply."""
+    return [step.name for step in report.steps if step.ok is None]

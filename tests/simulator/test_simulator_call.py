@@ -226,12 +226,12 @@ DEEP = b'{"actions":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (Response(500, b"Traceback"), "answered 500"),
         (Response(404), "answered 404"),
         (Response(302, headers=(("Location", "https://elsewhere.example.com"),)), "answered 302"),
-        (Response(200), "fault"),
+        (Response(200), "is empty"),
         (Response(200, b"<html>"), "not JSON"),
         (Response(200, b"[]"), "not an object"),
         (Response(200, b'{"actions": {}}'), "actions"),
         (Response(200, b'{"actions": [{"type": "dance"}]}'), "actions[0]"),
-        (Response(200, DEEP), "fault"),
+        (Response(200, DEEP), "nested deeper"),
         (Response(200, b'{"actions": []}' + b" " * 10_000_000), "response"),
     ],
     ids=[
@@ -259,7 +259,7 @@ async def test_the_documented_bad_answer_has_two_faults_and_starts_nothing(
         report = await lab.call()
     assert failing(report) == list(STEPS)
     assert [(result.type, result.outcome) for result in report.actions] == [
-        ("not readable", "rejected"),
+        ("start_stream", "rejected"),
         ("hold", "skipped"),
     ]
     assert "stream_url" in report.actions[0].detail and "track" in report.actions[0].detail
@@ -268,6 +268,19 @@ async def test_the_documented_bad_answer_has_two_faults_and_starts_nothing(
         "actions[0].stream_url",
         "actions[0].track",
     ]
+
+
+async def test_a_faulty_action_is_rejected_by_its_name_and_only_others_are_not_readable(
+    autojump_clock: Clock,
+) -> None:
+    async with open_lab() as lab:
+        faulty: Document = {"say": {"text": 3}}
+        lab.answer_with(faulty, {"type": "dance"}, {"hold": {}}, *[{"type": "dance"}] * 200)
+        report = await lab.call()
+    found = [(result.type, result.outcome) for result in report.actions]
+    assert found[:3] == [("say", "rejected"), ("not readable", "rejected"), ("hold", "skipped")]
+    assert found[3] == ("not readable", "rejected")
+    assert found[-1] == ("not read", "skipped") and len(found) == 203
 
 
 async def test_what_an_answer_probably_does_not_mean_is_warned_of(autojump_clock: Clock) -> None:

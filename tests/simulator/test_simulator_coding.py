@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from minivoice_ref.config import ConfigError
 from minivoice_ref.protocol.audio import decode_mulaw, mix_down, resample
 from minivoice_ref.protocol.dialects.binary_family import interleave
+from minivoice_ref.protocol.dialects.detect import encoders
+from minivoice_ref.protocol.media import MediaFormat
 from minivoice_ref.simulator import coding
 from minivoice_ref.simulator.coding import StreamCoder, tracks_of
+from minivoice_ref.simulator.plan import CallPlan
 from minivoice_ref.simulator.report import Sums
 from minivoice_ref.simulator.speech import SILENCE, CallAudio, CallTrack, Voice, packaged_voice
 
 BOTH = tracks_of("both")
+FORMS = [(name, format) for name, encoder in encoders().items() for format in encoder.formats]
 
 
 def conversation() -> CallAudio:
@@ -92,3 +97,45 @@ def test_the_store_of_frames_in_other_formats_is_bounded(monkeypatch: pytest.Mon
     sounds = {coder.speak("mixed", tick, 1)[0] for tick in range(10)}
     (coded,), (prepared,) = coding._coded.values(), coding._prepared.values()
     assert len(sounds) == 10 and len(coded) <= 4 and len(prepared) <= 4
+
+
+@pytest.mark.parametrize(("dialect", "format"), FORMS, ids=str)
+def test_a_plan_may_ask_for_each_format_that_its_dialect_is_known_to_carry(
+    dialect: str, format: MediaFormat
+) -> None:
+    plan = CallPlan(answer_url="https://a.example.com", dialect=dialect, media_format=format)
+    coder = StreamCoder(plan.dialect, BOTH, conversation(), plan.media_format)
+    assert coder.format == format
+    payload, _ = coder.speak(coder.tracks[0], 5, coder.ticks)
+    samples = format.sample_rate // 50 * coder.ticks
+    assert format.samples(len(payload)) == samples
+    # What is left out is the usual one.
+    assert StreamCoder(dialect, BOTH, conversation()).format == coder.encoder.formats[0]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "format", "choice"),
+    [
+        ("bandwidth", MediaFormat("l16le", 16000), "choose one of: mulaw/8000/1"),
+        ("vonage", MediaFormat("mulaw"), "l16le/8000/1, l16le/16000/1, l16le/24000/1"),
+        ("signalwire", MediaFormat("l16le", 8000), "mulaw/8000/1, l16le/16000/1, l16le/24000/1"),
+        ("jambonz", MediaFormat("l16le", 8000, 2), "l16le/48000/1, l16le/64000/1"),
+        ("twilio", MediaFormat("unknown"), "choose one of: mulaw/8000/1"),
+    ],
+)
+def test_a_format_that_the_dialect_does_not_carry_is_refused_with_those_that_it_does(
+    dialect: str, format: MediaFormat, choice: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{dialect} does not carry {format}; .*{choice}"):
+        CallPlan(answer_url="https://a.example.com", dialect=dialect, media_format=format)
+
+
+@pytest.mark.parametrize("rate", [12000, 16000, 48000, 64000])
+def test_at_any_rate_a_voice_is_resampled_without_seams(rate: int) -> None:
+    audio = conversation()
+    dialect = "asterisk-text" if rate == 12000 else "jambonz"
+    coder = StreamCoder(dialect, ("inbound",), audio, MediaFormat("l16le", rate))
+    (track,) = coder.tracks
+    pieces = [coder.speak(track, tick, 1)[0] for tick in range(10, 20)]
+    whole = resample(heard(audio, "inbound", range(30)), 8000, rate)
+    assert b"".join(pieces) == whole[len(whole) // 3 : 2 * len(whole) // 3]

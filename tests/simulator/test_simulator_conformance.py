@@ -11,6 +11,7 @@ import pytest
 import trio.testing
 
 from minivoice_ref.config import ConfigError
+from minivoice_ref.net.front_door import Admission
 from minivoice_ref.net.http_messages import Response
 from minivoice_ref.simulator.call import CallPlan, place_call
 from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
@@ -117,6 +118,89 @@ async def test_without_a_good_stream_nothing_is_said_about_streams(autojump_cloc
     assert "receiver_accepted" in report.results[0].seen
 
 
+async def test_to_an_application_without_streams_nothing_about_streams_applies(
+    autojump_clock: Clock,
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with({"hold": {}})
+        report = await conformance(lab)
+    assert report.results[0].scenario is GOOD
+    dashes = {r.scenario.name: r.seen for r in report.results if r.outcome == "skip"}
+    assert dashes["good-call"] == "not applicable: its answer has no start_stream"
+    assert dashes["cut"] == "not applicable: the good call's answer started no stream"
+    passed = {r.scenario.name for r in report.results if r.outcome == "pass"}
+    others = {"form-keyed", "answer-post", "answer-get", "prompt"}
+    assert passed == others | {"duplicate-webhooks", "reordered-webhooks"}
+    assert report.passed and len(passed) + len(dashes) == len(SCENARIOS)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(401, "pass"), (204, "fail"), (None, "fail")])
+async def test_forged_webhooks_are_judged_whatever_becomes_of_the_streams(
+    status: int | None, outcome: str, autojump_clock: Clock
+) -> None:
+    async with open_lab() as lab:
+        lab.refuse = Response.text("no", 403)
+        for event in ("call.created", "call.answered", "call.completed"):
+            # Of the good call, and then of the forged one: twice refused is too often.
+            replies = [Response(204), Response(status or 401), Response(204)]
+            lab.hook_replies[event] = replies if status else replies[:2] + [Response(500)] * 2
+        result = await judged(lab, "wrong-signature", webhook_secret="s")
+    assert result.outcome == outcome, result.seen
+    if outcome == "fail":
+        seen = "call.created was answered with 204" if status else "call.created: 500 at attempt 3"
+        assert result.seen.startswith(seen)
+
+
+async def test_of_several_streams_none_may_be_left_out(autojump_clock: Clock) -> None:
+    """One of two is refused before anything binary could come, which is no answer to that."""
+    async with open_lab() as lab:
+        other = start(f"wss://{HOST}/other", "inbound")
+        lab.answer_with(start(), other)
+        assert (await judged(lab, "binary")).outcome == "pass"
+        admit, refused = lab.admit, Response.text("full", 503)
+        lab.admit = (  # type: ignore[method-assign]
+            lambda request: refused if request.path == "/other" else admit(request)
+        )
+        result = await judged(lab, "binary")
+    assert result.outcome == "fail" and "503" in result.seen
+
+
+async def test_a_stream_of_a_track_that_is_not_taken_to_its_end_fails_the_track(
+    autojump_clock: Clock,
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with(start(track="inbound"), start(f"wss://{HOST}/other", "outbound"))
+        refused = Response.text("full", 503)
+        lab.admit = (  # type: ignore[method-assign]
+            lambda request: refused if request.path == "/other" else Admission(request)
+        )
+        report = await conformance(lab, "track-inbound", "track-outbound", "track-both")
+    assert [r.outcome for r in report.results] == ["pass", "fail", "skip"]
+    assert "503" in report.results[1].seen
+
+
+async def test_an_event_that_is_never_accepted_fails_what_needs_it(autojump_clock: Clock) -> None:
+    async with open_lab() as lab:
+        lab.hook_replies["call.created"] = [Response(500)] * 99
+        names = ("good-call", "duplicate-webhooks", "two-calls", "cut")
+        report = await conformance(lab, *names)
+    for result in report.results:
+        assert result.outcome == "fail", str(result)
+        assert "1 event was never acknowledged: call.created (500)" in result.seen
+
+
+async def test_what_is_no_action_has_no_form_and_shows_nothing_of_the_others(
+    autojump_clock: Clock,
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with({"hold": {}})
+        keyed = await judged(lab, "form-keyed")
+        assert (keyed.outcome, keyed.seen) == ("pass", "1 keyed action taken, none with a fault")
+        lab.answer = Response.json({"actions": [3, {"dance": {}}, {"hold": {}}]})
+        assert "no typed action" in (await judged(lab, "form-typed")).seen
+        assert (await judged(lab, "form-keyed")).seen.startswith("not shown: its answer has faults")
+
+
 async def test_without_webhook_url_or_secret_their_scenarios_do_not_apply(
     autojump_clock: Clock,
 ) -> None:
@@ -191,7 +275,7 @@ async def test_a_stream_that_is_refused_before_its_fault_is_no_answer_to_the_fau
         refused = scenario.trial.plan(plan().call, scenario.name, 1)
         report = await place_call(refused, connect=lab.network.connect)
     judged = scenario.judge(Evidence(plan=refused, seconds=1.0, reports=[report]), good)
-    assert judged.outcome == "fail" and "before anything went wrong" in judged.seen
+    assert judged.outcome == "fail" and "receiver_accepted: both: " in judged.seen
     assert SCENARIOS["cut-keeps-call"].judge(
         Evidence(plan=refused, seconds=1.0, reports=[report]), good
     ) == Judged("skip", "no stream was open that could be cut")

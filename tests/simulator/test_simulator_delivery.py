@@ -90,8 +90,20 @@ async def test_a_webhook_that_is_never_accepted_is_given_up(autojump_clock: Cloc
     assert [(hook.attempts, hook.status) for hook in report.webhooks] == [(3, 503)] * 3
     assert arrivals(lab, "call.created") == pytest.approx([0, 1, 4], abs=0.01)
     assert failing(report) == ["call_completed"]
-    assert "answered 503" in report.steps[-1].detail
+    lost = "call.created, call.answered, call.completed (503)"
+    assert report.steps[-1].detail == f"3 events were never acknowledged: {lost}"
     assert "call.completed: answered 503 (attempt 3 of 3); given up" in lab.said("webhook")
+
+
+async def test_an_endpoint_that_accepts_only_the_last_event_fails_the_verdict(
+    autojump_clock: Clock,
+) -> None:
+    async with open_lab() as lab:
+        lab.hook_replies["call.created"] = [Response(500)] * 99
+        lab.hook_replies["call.answered"] = [Response(500)]
+        report = await lab.call(retries=RetrySchedule(attempts=2, jitter=0))
+    assert failing(report) == ["call_completed"]
+    assert report.steps[-1].detail == "1 event was never acknowledged: call.created (500)"
 
 
 async def test_an_endpoint_that_is_not_there_is_tried_as_often_and_has_no_status(

@@ -388,6 +388,7 @@ async def test_without_a_secret_the_unsigned_one_is_to_be_accepted(
         patient.hook = refuse(401)
         checks = await checks_of(patient.plan(authority, webhook_secret=None))
     assert failed(checks) == ["webhook_url.unsigned"]
+    assert checks["webhook_url.unsigned"].code == "MV-614"
     assert "MINIVOICE_WEBHOOK_SECRET" in checks["webhook_url.unsigned"].mend
 
 
@@ -478,18 +479,19 @@ def test_the_report_has_rows_for_people_and_names_for_machines() -> None:
     sheet.tick("dns", "192.0.2.1", 0.25)
     sheet.dash("no connection", "tls", "chain")
     sheet.dash("another reason", "name")
-    sheet.cross("valid", "answered\n500", "mend it")
+    sheet.cross("MV-108", "valid", "answered\n500", "mend it")
     examination = Examination("call_doctor_1", [sheet])
     assert str(examination).splitlines() == [
         "answer_url  https://h/answer?token=[redacted]",
         "  ✓  dns              192.0.2.1 (0.250 s)",
         "  –  tls, chain       no connection",
         "  –  name             another reason",
-        "  ✗  valid            answered\\n500",
+        "  ✗  valid            MV-108 answered\\n500",
         "                      mend: mend it",
         "                      note: a remark",
         "",
         "FAIL: 1 tick, 1 cross, 3 dashes",
+        "`minivoice-ref help CODE` says more of a cross",
     ]
     document: dict[str, Any] = examination.to_json()
     assert document["verdict"] == "fail" and document["notes"] == {"answer_url": "a remark"}
@@ -497,11 +499,13 @@ def test_the_report_has_rows_for_people_and_names_for_machines() -> None:
     assert document["checks"][0] == {
         "check": "answer_url.dns",
         "outcome": "pass",
+        "code": None,
         "said": "192.0.2.1",
         "mend": None,
         "seconds": 0.25,
     }
     assert document["checks"][-1]["mend"] == "mend it"
+    assert document["checks"][-1]["code"] == "MV-108"
 
 
 def test_a_plan_that_cannot_work_names_all_that_is_wrong() -> None:

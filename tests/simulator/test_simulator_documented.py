@@ -118,6 +118,15 @@ def sends_digits(lab: Lab, report: CallReport) -> None:
     assert at(lab, "actions[2] hold") == pytest.approx(1.5, abs=0.03)
 
 
+def sends_every_key(lab: Lab, report: CallReport) -> None:
+    all_accepted(lab, report)
+    keys = "0123456789*#ABCD"
+    found = tones(report, "outbound", keys)
+    assert found == sorted(found) and len(found) == len(keys)
+    # The three pauses stand between the last two.
+    assert found[-1] - found[-2] > 2 * (found[-2] - found[-3])
+
+
 def goes_on_with_another_list(lab: Lab, report: CallReport) -> None:
     (visit,) = lab.visited
     assert visit.method == "GET"
@@ -129,6 +138,17 @@ def goes_on_with_another_list(lab: Lab, report: CallReport) -> None:
         ("stop_stream", "accepted", 1),
     ]
     assert at(lab, "stopped and closed") == pytest.approx(1.0, abs=0.03)
+
+
+def follows(*paths: str) -> Check:
+    """The call goes on, by way of *paths*."""
+
+    def check(lab: Lab, report: CallReport) -> None:
+        assert [visit.path for visit in lab.visited] == list(paths)
+        assert report.actions[0].outcome == "accepted"
+        assert lab.events()[-1] == ("call.completed", "completed")
+
+    return check
 
 
 def posts(lab: Lab, report: CallReport) -> None:
@@ -233,6 +253,11 @@ def streams(*inbound_frames: int) -> Check:
     return check
 
 
+def nothing_is_stopped(lab: Lab, report: CallReport) -> None:
+    streams(100)(lab, report)
+    assert lab.events()[-1][0] == "call.completed"
+
+
 GATHER: Document = {"type": "gather"}
 HOLD: Document = {"hold": {}}
 KEPT = {"keep_audio": True, "caller": CALLER, "agent": AGENT}
@@ -295,9 +320,20 @@ ROWS = [
         KEPT,
     ),
     Row(
+        "send_digits: every key and every pause",
+        [start(), {"send_digits": {"digits": "0123456789*#ABCwW,D"}}],
+        sends_every_key,
+        KEPT,
+    ),
+    Row(
         "redirect: method default GET; the call goes on with the action list fetched from there",
         [start(), {"redirect": {"url": NEXT_URL}}, HOLD],
         goes_on_with_another_list,
+    ),
+    Row(
+        "redirect: url, HTTP or HTTPS",
+        [{"redirect": {"url": f"http://{HOST}:443/next"}}],
+        follows("/next"),
     ),
     Row("redirect: method POST", [{"redirect": {"url": NEXT_URL, "method": "POST"}}], posts),
     Row(
@@ -321,6 +357,11 @@ ROWS = [
         fails("answered 302"),
     ),
     Row(
+        "redirect: max_redirects 0-20, and as many are followed",
+        [{"redirect": {"url": f"https://{HOST}/moved", "max_redirects": 20}}],
+        follows("/moved", "/next"),
+    ),
+    Row(
         "transfer: destination, E.164; later actions are not run",
         [start(), {"transfer": {"destination": PHONE}}, HOLD, HOLD],
         ends_the_list(PHONE),
@@ -341,6 +382,12 @@ ROWS = [
         "bridge: destination; later actions are not run",
         [start(), {"bridge": {"destination": PHONE}}, HOLD, HOLD],
         ends_the_list(PHONE),
+        TALK,
+    ),
+    Row(
+        "bridge: destination, SIP URI",
+        [start(), {"bridge": {"destination": "sips:agent@example.com"}}, HOLD, HOLD],
+        ends_the_list("sips:agent@example.com"),
         TALK,
     ),
     Row(
@@ -416,6 +463,16 @@ ROWS = [
         ],
         streams(50, 100),
     ),
+    Row(
+        "stop_stream: both optional: matches all where neither is given",
+        [start(), start(OTHER_URL, "inbound"), {"stop_stream": {}}],
+        streams(50, 50),
+    ),
+    Row(
+        "stop_stream: no match: nothing visible happens",
+        [start(), {"stop_stream": {"stream_url": OTHER_URL}}],
+        nothing_is_stopped,
+    ),
 ]
 
 
@@ -437,6 +494,46 @@ async def test_the_documented_action(autojump_clock: Clock, row: Row) -> None:
 def test_every_documented_action_has_a_row() -> None:
     assert {name for row in ROWS for name in ACTIONS if name in row.fact} == set(ACTIONS)
     assert len(ACTIONS) == 15
+
+
+REQUIRED = [
+    (name, parameter)
+    for name, rule in ACTIONS.items()
+    for parameter, known in rule.parameters.items()
+    if known.required
+]
+
+
+def test_these_parameters_are_documented_as_required() -> None:
+    assert REQUIRED == [
+        ("say", "text"),
+        ("send_digits", "digits"),
+        ("redirect", "url"),
+        ("transfer", "destination"),
+        ("bridge", "destination"),
+        ("conference", "room"),
+        ("mute", "direction"),
+        ("unmute", "direction"),
+        ("start_stream", "stream_url"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "parameter"), REQUIRED)
+async def test_an_action_without_a_parameter_that_it_requires_is_rejected(
+    autojump_clock: Clock, name: str, parameter: str
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with({"type": name}, {name: {}}, HOLD)
+        report = await lab.call()
+    assert [(result.type, result.outcome) for result in report.actions] == [
+        (name, "rejected"),
+        (name, "rejected"),
+        ("hold", "skipped"),
+    ]
+    typed, keyed, _ = (result.detail for result in report.actions)
+    assert typed.startswith(f"actions[0].{parameter}: is missing")
+    assert keyed.startswith(f"actions[1].{name}.{parameter}: is missing")
+    assert lab.events()[-1] == ("call.failed", "failed") and not report.streams
 
 
 FORMS: dict[str, list[Document]] = {

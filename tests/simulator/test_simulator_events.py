@@ -92,6 +92,7 @@ async def test_the_documented_event(autojump_clock: Clock, told: Told) -> None:
     assert {"customer_id", "application_id", "direction", "from", "to"} < set(call)
     (arrived,) = [at for at, request in lab.hooks if told.event.encode() in request.body]
     assert arrived - began == pytest.approx(told.at, abs=0.03)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", body["created_at"])
     created = parse_time(bodies(lab, "call.created")[0]["created_at"])
     assert (parse_time(body["created_at"]) - created).total_seconds() == pytest.approx(
         told.at, abs=0.03
@@ -100,6 +101,25 @@ async def test_the_documented_event(autojump_clock: Clock, told: Told) -> None:
 
 def test_every_documented_event_is_told_of() -> None:
     assert [told.event for told in TOLD] == list(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("actions", "middle", "last"),
+    [
+        ([], [], "call.completed"),
+        ([{"gather": {"timeout_seconds": 1}}], ["call.gathered"], "call.completed"),
+        ([{"gather": {"timeout_seconds": 1}}, {"resume": {}}], ["call.gathered"], "call.failed"),
+    ],
+)
+async def test_the_usual_order_is_created_answered_gathered_completed_or_failed(
+    autojump_clock: Clock, actions: list[Document], middle: list[str], last: str
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with(start(), *actions)
+        await lab.call()
+    assert [event for event, _ in lab.events()] == ["call.created", "call.answered", *middle, last]
+    times = [json.loads(request.body)["created_at"] for _, request in lab.hooks]
+    assert times == sorted(times)
 
 
 async def test_the_first_event_also_shows_how_the_call_is_routed(autojump_clock: Clock) -> None:
@@ -181,6 +201,7 @@ async def test_duplicates_are_the_same_event_signed_anew(autojump_clock: Clock) 
     keys = [read_event(request.body).key for _, request in lab.hooks]
     assert len(keys) == 6 and all(keys.count(key) == 2 for key in keys)
     assert [(hook.attempts, hook.duplicates) for hook in report.webhooks] == [(1, 1)] * 3
+    assert [hook.duplicate_status for hook in report.webhooks] == [204] * 3
     assert report.verdict == "pass"
     assert sum("a duplicate" in text for text in lab.said("webhook")) == 3
 
@@ -189,7 +210,9 @@ async def test_a_refused_duplicate_is_let_be(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         lab.hook_replies["call.completed"] = [Response(204), Response(409)]
         report = await lab.call(duplicate_webhooks=True)
-    assert report.verdict == "pass" and report.webhooks[-1].status == 204
+    last = report.webhooks[-1]
+    assert report.verdict == "pass" and (last.status, last.duplicate_status) == (204, 409)
+    assert last.duplicate_fault == "answered 409" and not report.webhooks[0].duplicate_fault
     assert "call.completed, a duplicate: answered 409; let be" in lab.said("webhook")
 
 

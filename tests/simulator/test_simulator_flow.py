@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio.testing
-from simulator_lab import HOST, STREAM_URL, Document, failing, open_lab, start
+from simulator_lab import HOST, STREAM_URL, Document, dashes, failing, open_lab, start
 
 from minivoice_ref.protocol.actions import STREAM_ACTION_ACCEPTED
-from minivoice_ref.simulator.report import CallReport, Sums
+from minivoice_ref.simulator.report import STEPS, CallReport, Sums
 from minivoice_ref.simulator.speech import packaged_voice
 
 Clock = trio.testing.MockClock
@@ -102,6 +102,26 @@ async def test_say_takes_the_time_of_its_text_on_the_agents_track(autojump_clock
 
 
 @pytest.mark.parametrize(
+    ("action", "detail"),
+    [
+        ({"say": {"text": "one two three four five"}}, "speech for 1.49 of 2 s"),
+        ({"send_digits": {"digits": "1wW2", "pause_before_ms": 200}}, "track: 1.49 of 2 s"),
+    ],
+    ids=["say", "send_digits"],
+)
+async def test_what_a_hang_up_cuts_short_says_how_much_of_it_was_heard(
+    autojump_clock: Clock, action: Document, detail: str
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with(start(), action)
+        report = await lab.call(hang_up_after=1.5)
+        whole = await lab.call(hang_up_after=2.5)
+    assert report.actions[1].detail.endswith(f"{detail} (the caller hung up)")
+    assert whole.actions[1].detail.endswith(" 2 s")
+    assert report.passed and report.streams[0].sent["outbound"].frames == 75
+
+
+@pytest.mark.parametrize(
     "action",
     [
         {"transfer": {"destination": "+15551230003"}},
@@ -127,5 +147,6 @@ async def test_an_empty_list_is_a_call_without_a_stream(autojump_clock: Clock) -
     async with open_lab() as lab:
         lab.answer_with()
         report = await lab.call()
-    assert failing(report) == ["url_is_wss", "receiver_accepted", "media_flowed", "stream_closed"]
+    assert report.passed and dashes(report) == list(STEPS[1:5])
+    assert "–     url_is_wss         the answer started no stream" in str(report)
     assert [event for event, _ in lab.events()][-1] == "call.completed"

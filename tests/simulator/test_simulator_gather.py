@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio.testing
@@ -31,6 +32,17 @@ async def test_a_key_is_heard_on_the_inbound_track_and_told_to_every_stream_that
     assert key not in both.audio["outbound"] and key not in outbound.audio["outbound"]
     told = [[message["dtmf"]["digit"] for message in heard.of("dtmf")] for heard in lab.heard]
     assert sorted(told) == [[], ["5"], ["5"]]
+
+
+@pytest.mark.parametrize(("told", "keys"), [("all", [["5"], ["5"], ["5"]]), ("none", [[], [], []])])
+async def test_which_streams_are_told_of_a_key_is_a_setting(
+    told: Any, keys: list[list[str]], autojump_clock: Clock
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with(start(), start(OTHER_URL, "inbound"), start(OTHER_URL, "outbound"), GATHER)
+        await lab.call(digits="5", assumptions=replace(ASSUMED, digits_told=told))
+    heard = [[message["dtmf"]["digit"] for message in h.of("dtmf")] for h in lab.heard]
+    assert heard == keys and len(lab.data_of("call.gathered")) == 1
 
 
 async def test_a_stream_that_is_over_is_told_no_key(autojump_clock: Clock) -> None:

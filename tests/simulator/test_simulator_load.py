@@ -158,6 +158,37 @@ async def test_failures_are_grouped_by_their_first_cause(autojump_clock: Clock) 
     assert "FAIL" in printed and "     7  receiver_accepted:" in printed
 
 
+async def test_an_event_that_is_given_up_fails_its_call_and_is_told(autojump_clock: Clock) -> None:
+    async with open_lab() as lab:
+        refuse = lab.handle_request
+
+        async def handle(request: Request) -> Response:
+            if b"call.answered" in request.body:
+                await trio.lowlevel.checkpoint()
+                return Response.problem(503, "busy")
+            return await refuse(request)
+
+        lab.handle_request = handle  # type: ignore[method-assign]
+        report = await run(lab, calls=2, call=replace(CALL, retries=RetrySchedule(attempts=3)))
+    assert (report.failed, report.completed) == (2, 2)
+    assert (report.webhooks, report.retried, report.given_up) == (6, 2, 2)
+    (cause,) = report.causes.ranked()
+    assert cause.what == "call_completed" and "call.answered (503)" in cause.text
+    (lost,) = report.lost.ranked()
+    assert (lost.what, lost.text, lost.count) == ("call.answered", "answered 503", 2)
+
+
+@pytest.mark.parametrize("expected", [False, True])
+async def test_calls_without_a_stream_are_as_good_as_was_expected(
+    expected: bool, autojump_clock: Clock
+) -> None:
+    async with open_lab() as lab:
+        lab.answer_with({"type": "say", "text": "Hello."})
+        report = await run(lab, calls=2, call=replace(CALL, expect_stream=expected))
+    assert (report.passed, report.failed) == ((0, 2) if expected else (2, 0))
+    assert report.good is not expected and report.completed == 2
+
+
 async def test_faults_are_spread_evenly_over_the_calls_and_told_apart(
     autojump_clock: Clock,
 ) -> None:
@@ -166,8 +197,8 @@ async def test_faults_are_spread_evenly_over_the_calls_and_told_apart(
         report = await run(lab, calls=20, faults_on=10.0, call=faulty)
     assert (report.with_faults, report.passed) == (2, 18)
     assert (report.failed, report.failed_with_faults) == (2, 2)  # it accepts any token
-    (cause,) = report.ranked_causes()
-    assert cause.with_fault and cause.calls == 2
+    (cause,) = report.causes.ranked()
+    assert cause.with_fault and cause.count == 2
     printed = str(report)
     assert "2 with a fault injected, of which 2 failed" in printed
     assert "(fault injected)" in printed
@@ -210,6 +241,24 @@ async def test_a_simulator_that_does_not_keep_time_says_so(
     assert "not the receiver" in load.report.statement
 
 
+async def test_a_simulator_whose_every_turn_takes_long_is_late_by_no_more_than_that(
+    mock_clock: Clock,
+) -> None:
+    """One wake-up stands for all beats that went by, so they add up to no debt."""
+    async with open_lab() as lab:
+        load = Load(planned(calls=1), lab.network.connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(50):  # turns of the loop, each twice as long as a beat
+                mock_clock.jump(0.022)
+                await trio.lowlevel.checkpoint()
+            clock = load.report.clock
+            assert clock.count == pytest.approx(100, abs=5)
+            assert 0.01 < clock.maximum < 0.07 and not load.report.kept_time
+            mock_clock.autojump_threshold = 0
+
+
 # --- its end ---
 
 
@@ -248,6 +297,21 @@ async def test_no_call_begins_in_the_instant_in_which_the_load_is_hung_up(
     assert load.report.failed == 0 and load.report.asked <= 1
 
 
+async def test_a_place_that_becomes_free_as_the_load_is_hung_up_stays_free(
+    autojump_clock: Clock,
+) -> None:
+    """The call that waited for it was woken already, and cannot be cancelled any more."""
+    async with open_lab() as lab:
+        call = replace(CALL, speak=60.0)
+        load = Load(planned(call=call, steady=True, at_once=1), lab.network.connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            await trio.sleep(1.0)
+            load._places.release()
+            load.hang_up()
+    assert (load.report.asked, load.report.passed) == (1, 1)
+
+
 async def test_calls_that_still_rang_count_as_interrupted(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
 
@@ -267,6 +331,7 @@ async def test_calls_that_still_rang_count_as_interrupted(autojump_clock: Clock)
     report = load.report
     assert (report.asked, report.interrupted, report.failed) == (asked, asked, 0)
     assert asked > 0 and f"{asked} ended before they had a stream" in str(report)
+    assert not report.good  # nothing was measured
 
 
 async def test_a_call_that_does_not_end_when_hung_up_is_given_up(autojump_clock: Clock) -> None:
@@ -292,7 +357,7 @@ async def test_a_call_that_does_not_end_when_hung_up_is_given_up(autojump_clock:
             ended = trio.current_time()
         assert 3.0 <= trio.current_time() - ended < 6.0
     assert (load.report.failed, load.report.passed) == (3, 0)
-    (cause,) = load.report.ranked_causes()
+    (cause,) = load.report.causes.ranked()
     assert cause.text == "the call did not end within 3 s of being hung up"
     assert load.progress().ringing == load.progress().streaming == 0
 

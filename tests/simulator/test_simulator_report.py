@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from minivoice_ref.protocol.actions import CheckedAnswer, read_answer
+from minivoice_ref.simulator.faults import Finding, parse_fault
 from minivoice_ref.simulator.plan import CallPlan
 from minivoice_ref.simulator.report import (
     STEPS,
@@ -48,14 +50,20 @@ def steps(
     fault: str | None = None,
     streams: tuple[StreamReport, ...] = (STREAM,),
     webhooks: tuple[WebhookReport, ...] = (COMPLETED,),
+    findings: tuple[Finding, ...] = (),
+    failure: str | None = None,
 ) -> dict[str, Step]:
-    judged = judge(plan, answer, fault, streams, webhooks)
+    judged = judge(plan, answer, fault, streams, webhooks, findings, failure)
     assert tuple(step.name for step in judged) == STEPS
     return {step.name: step for step in judged}
 
 
 def failing(judged: dict[str, Step]) -> list[str]:
-    return [name for name, step in judged.items() if not step.ok]
+    return [name for name, step in judged.items() if step.ok is False]
+
+
+def dashes(judged: dict[str, Step]) -> list[str]:
+    return [name for name, step in judged.items() if step.ok is None]
 
 
 def test_the_steps_stand_in_the_documented_debug_order() -> None:
@@ -100,10 +108,53 @@ def test_an_answer_with_faults_elsewhere_starts_no_stream() -> None:
     assert judged["url_is_wss"].detail == "the answer is not valid, so no stream was started"
 
 
-def test_an_answer_that_starts_no_stream_fails_from_there_on() -> None:
-    judged = steps(answer=read_answer(b'{"actions": [{"type": "hold"}]}'), streams=())
-    assert failing(judged) == list(STEPS[1:5])
+HOLD = read_answer(b'{"actions": [{"type": "hold"}]}')
+
+
+def test_an_answer_without_a_stream_has_a_dash_where_none_was_expected() -> None:
+    judged = steps(answer=HOLD, streams=())
+    assert (failing(judged), dashes(judged)) == ([], list(STEPS[1:5]))
+    said = "the answer started no stream, and none was expected"
+    assert {judged[name].detail for name in STEPS[1:5]} == {said}
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"expect_stream": True}, HOLD),
+        ({"expect_break": True}, HOLD),
+        ({"faults": (parse_fault("cut"),)}, HOLD),
+        ({"faults": (parse_fault("wrong-token"),)}, HOLD),
+        (
+            {},
+            read_answer(
+                b'{"actions": [{"hold": {}}, {"start_stream": {"stream_url": "wss://m"}}]}'
+            ),
+        ),
+    ],
+    ids=["a stream", "a break", "a cut", "a refusal", "asked for and not run"],
+)
+def test_a_stream_that_was_expected_and_not_started_fails_from_there_on(
+    changes: dict[str, Any], answer: CheckedAnswer
+) -> None:
+    judged = steps(plan=replace(PLAN, **changes), answer=answer, streams=())
+    assert (failing(judged), dashes(judged)) == (list(STEPS[1:5]), [])
     assert "no start_stream" in judged["url_is_wss"].detail
+
+
+def test_a_fault_of_the_webhooks_expects_no_stream() -> None:
+    plan = replace(PLAN, webhook_secret="s", faults=(parse_fault("wrong-signature"),))
+    assert failing(steps(plan=plan, answer=HOLD, streams=())) == []
+
+
+def test_without_a_stream_the_failure_of_the_call_is_why_there_was_none() -> None:
+    judged = steps(streams=(), failure="resume failed: the call is not held")
+    assert failing(judged) == list(STEPS[1:])
+    said = "no stream was started before the call failed: resume failed: the call is not held"
+    assert judged["url_is_wss"].detail == said
+    assert judged["call_completed"].detail == "the call failed: resume failed: the call is not held"
+    # Whether it would have started one nobody knows.
+    assert dashes(steps(answer=HOLD, streams=(), failure="redirect failed: 503")) == []
 
 
 def test_a_refused_stream_fails_from_there_on_but_not_the_call() -> None:
@@ -141,11 +192,48 @@ def test_a_break_that_was_asked_for_is_good_and_its_absence_is_not() -> None:
     assert failing(steps(plan=asked, streams=())) == list(STEPS[1:5])
 
 
-def test_call_completed_must_be_acknowledged() -> None:
-    given_up = WebhookReport("call.completed", 6, 503, "answered 503")
-    assert "answered 503" in steps(webhooks=(given_up,))["call_completed"].detail
-    assert failing(steps(webhooks=(given_up,))) == ["call_completed"]
+def told(event: str, status: int | None, *, attempts: int = 1) -> WebhookReport:
+    why = f"answered {status}" if status else "https://a.example.com/hook: connect: refused"
+    return WebhookReport(event, attempts, status, None if status == 204 else why)
+
+
+def test_every_event_must_be_acknowledged_in_the_end() -> None:
+    lost = [told("call.created", 500), told("call.answered", 503), told("call.gathered", 503)]
+    judged = steps(webhooks=(*lost, COMPLETED))
+    assert failing(judged) == ["call_completed"]
+    assert judged["call_completed"].detail == (
+        "3 events were never acknowledged: call.created (500); call.answered, call.gathered (503)"
+    )
+    judged = steps(webhooks=(told("call.completed", None),))
+    assert judged["call_completed"].detail == (
+        "1 event was never acknowledged:"
+        " call.completed (https://a.example.com/hook: connect: refused)"
+    )
     assert failing(steps(webhooks=())) == ["call_completed"]
+
+
+def test_events_that_were_acknowledged_at_last_are_counted_and_no_failure() -> None:
+    hooks = [told(event, 204, attempts=3) for event in ("call.created", "call.answered")]
+    judged = steps(webhooks=(*hooks, told("call.completed", 204, attempts=2)))
+    assert failing(judged) == []
+    assert judged["call_completed"].detail == (
+        "call.completed was acknowledged with 204 after 2 attempts,"
+        " 2 other events after more than one"
+    )
+
+
+def test_what_a_fault_found_and_what_was_never_acknowledged_are_told_together() -> None:
+    found = Finding("wrong-signature", "webhook", False, "call.created was answered with 500")
+    detail = steps(findings=(found,))["call_completed"].detail
+    assert detail == "fault wrong-signature: call.created was answered with 500"
+    lost = (told("call.created", 500), COMPLETED)
+    both = steps(findings=(found,), webhooks=lost)["call_completed"].detail
+    assert both == f"{detail}; 1 event was never acknowledged: call.created (500)"
+
+
+def test_a_failed_call_also_tells_which_events_were_never_acknowledged() -> None:
+    detail = steps(failure="no", webhooks=(told("call.failed", 500),))["call_completed"].detail
+    assert detail == "the call failed: no; 1 event was never acknowledged: call.failed (500)"
 
 
 def test_without_a_webhook_url_nobody_is_told_and_the_call_completes() -> None:
@@ -190,6 +278,11 @@ def test_the_json_has_exactly_the_promised_keys() -> None:
     }
 
 
+def test_the_outcome_of_a_duplicate_is_in_the_json_where_there_was_one() -> None:
+    again = replace(COMPLETED, duplicates=1, duplicate_status=409, duplicate_fault="answered 409")
+    assert again.accepted and again.to_json() == COMPLETED.to_json() | {"duplicate_status": 409}
+
+
 def test_what_the_receiver_knows_is_in_the_json_once_it_is_filled_in() -> None:
     both_ends = replace(STREAM, received={"inbound": Sums(1, 160)}, recording="calls/1.wav")
     document = both_ends.to_json()
@@ -201,14 +294,22 @@ def test_what_the_receiver_knows_is_in_the_json_once_it_is_filled_in() -> None:
 def test_the_report_reads_as_a_verdict_and_its_reasons() -> None:
     report = CallReport(
         call_id="call_1",
-        steps=[Step("answer_valid", True, "fine"), Step("url_is_wss", False, "no")],
+        steps=[
+            Step("answer_valid", True, "fine"),
+            Step("url_is_wss", False, "no"),
+            Step("media_flowed", None, "nothing"),
+        ],
     )
     assert report.verdict == "fail"
     assert str(report).splitlines() == [
         "call call_1: FAIL",
         "  ok    answer_valid  fine",
         "  FAIL  url_is_wss    no",
+        "  –     media_flowed  nothing",
     ]
+    assert [step.to_json()["ok"] for step in report.steps] == [True, False, None]
+    assert report.failures == [Step("url_is_wss", False, "no")]
+    assert CallReport(call_id="call_3", steps=report.steps[::2]).passed
     assert str(CallReport(call_id="call_2", steps=[])) == "call call_2: PASS"
 
 

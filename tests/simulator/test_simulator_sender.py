@@ -317,9 +317,8 @@ async def test_a_receiver_that_does_not_say_goodbye_fails_the_stream_in_bounded_
         ended = lab.moments[-1].at
     assert failing(report) == ["stream_closed"]
     assert report.streams[0].close_code == 1006
-    assert report.streams[0].fault == (
-        "the connection broke without a goodbye while it was being closed"
-    )
+    assert report.streams[0].fault == "closing it took longer than 2 s: no goodbye came"
+    assert report.streams[0].closing_seconds is None
     assert ended == pytest.approx(2.5, abs=0.05)
     assert_the_call_was_not_hurt(lab, report, lasted=0.5)
 
@@ -479,6 +478,24 @@ async def test_the_handshake_and_the_lateness_are_in_the_report(autojump_clock: 
     assert stream.lateness.count == stream.due == sent > 0
     assert stream.lateness.maximum < 0.001
     assert stream.refused_with is None
+
+
+async def test_how_long_the_receiver_took_to_say_goodbye_is_in_the_report(
+    autojump_clock: Clock,
+) -> None:
+    async def lag(socket: MediaSocket, heard: Heard) -> None:
+        await take(socket, heard, 2)
+        await trio.sleep(1.25)
+        await listen(socket, heard)
+
+    async with open_lab() as lab:
+        lab.behave = lag
+        report = await lab.call(speak=0.5)
+        assert report.passed
+        assert report.streams[0].closing_seconds == pytest.approx(0.75, abs=0.05)
+        lab.behave = close_after(20, 1000, "")
+        report = await lab.call()
+    assert report.streams[0].closing_seconds is None, "it was not asked for a goodbye"
 
 
 async def test_frames_that_a_receiver_holds_up_are_late(autojump_clock: Clock) -> None:

@@ -1,7 +1,13 @@
-"""The conformance suite over real sockets and real TLS: at our own receiver, and at a naive one."""
+"""The whole conformance suite: at our own receiver, with two answers, and at a naive one.
+
+The default answer and the naive receiver are tried over real sockets and real TLS.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,21 +16,25 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from minivoice_ref import App, Config, Server, serve
 from minivoice_ref.certificates import Certificates, make_certificates
 from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.tls import client_context
+from minivoice_ref.receiver.disk import InlineDisk
 from minivoice_ref.simulator import fault_ends
 from minivoice_ref.simulator.call import CallPlan
 from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
 from minivoice_ref.simulator.conformance_report import ConformanceReport
 from minivoice_ref.simulator.faults import FAULTS
 from minivoice_ref.simulator.scenarios import SCENARIOS
+from minivoice_ref.testing import MemoryNetwork
 
 pytest.importorskip("aiohttp")
 
 SECRET = "the-secret-of-this-test"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "conformant.py"
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +42,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-async def conformance(base: str, certificates: Certificates) -> ConformanceReport:
-    """Try everything on the application at *base*."""
+def plan_of(base: str, *, jobs: int = 8) -> ConformancePlan:
+    """Everything, to be tried on the application at *base*."""
     call = CallPlan(
         answer_url=f"{base}/answer",
         webhook_url=f"{base}/webhooks",
@@ -42,8 +52,14 @@ async def conformance(base: str, certificates: Certificates) -> ConformanceRepor
         speech_programs=(),
         seed=1,
     )
-    connect = TcpConnector(client_context(certificates.ca), call.timeouts)
-    return await run_conformance(ConformancePlan(call=call, jobs=8), connect=connect)
+    return ConformancePlan(call=call, jobs=jobs)
+
+
+async def conformance(base: str, certificates: Certificates) -> ConformanceReport:
+    """Try everything on the application at *base*."""
+    plan = plan_of(base)
+    connect = TcpConnector(client_context(certificates.ca), plan.call.timeouts)
+    return await run_conformance(plan, connect=connect)
 
 
 def outcomes(report: ConformanceReport, outcome: str) -> dict[str, str]:
@@ -76,6 +92,35 @@ async def test_our_own_receiver_passes_all_that_applies(
         "stop-keeps-call",
     ]
     assert len(report.results) == len(SCENARIOS) > len(FAULTS)
+
+
+async def test_our_own_receiver_passes_every_scenario_where_the_answer_leaves_none_out(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """The application of `examples/conformant.py`, over memory streams and in virtual time."""
+    network = MemoryNetwork()
+
+    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        await trio.lowlevel.checkpoint()
+        return [network.listener(host, port)]
+
+    app = App(runpy.run_path(str(EXAMPLE))["on_answer"])
+    config = Config(
+        listen="receiver.test:443", plain=True, insecure=True, webhook_secret=SECRET, data=tmp_path
+    )
+    async with trio.open_nursery() as nursery:
+        run = partial(serve, listen=listen, disk=InlineDisk)
+        server: Server = await nursery.start(run, app, config)
+        plan = plan_of(server.urls.base, jobs=len(SCENARIOS))
+        report = await run_conformance(plan, connect=network.connect)
+        server.stop()
+    assert not outcomes(report, "fail") and not outcomes(report, "skip"), str(report)
+    assert list(outcomes(report, "pass")) == list(SCENARIOS) and report.passed
+    # Whatever an action's form, its token is in no log.
+    lines = map(json.loads, (tmp_path / "answers.jsonl").read_text().splitlines())
+    urls = [action.get("stream_url") for line in lines for action in line["actions"]]
+    assert urls.count(None) > 40  # redirects and stops
+    assert all(re.search(r"/stream/.{6}…$", url) for url in urls if url is not None)
 
 
 @pytest.fixture

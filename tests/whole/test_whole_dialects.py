@@ -1,4 +1,5 @@
-"""A stream of every dialect, from the simulator to our receiver: each sample is where it belongs.
+"""A stream of every dialect in every format that its platform is known to send, from the simulator
+to our receiver: each sample is where it belongs.
 
 Both are the real ones, over memory streams and in virtual time; the disk's work is done inline.
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import json
 import wave
-from functools import partial
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,18 @@ from minivoice_ref.net.front_door import Admission
 from minivoice_ref.net.media_socket import MediaSocket
 from minivoice_ref.protocol.audio import decode_mulaw, from_pcm, level, mix_down, resample, to_pcm
 from minivoice_ref.protocol.dialects.binary_family import interleave
-from minivoice_ref.protocol.dialects.detect import DIALECTS, encoder_named
+from minivoice_ref.protocol.dialects import twilio
+from minivoice_ref.protocol.dialects.detect import encoder_named, encoders
 from minivoice_ref.protocol.media import MediaFormat
 from minivoice_ref.receiver.disk import InlineDisk
+from minivoice_ref.receiver.media_stream import MediaStream
 from minivoice_ref.receiver.routes import ReceiverSite
 from minivoice_ref.receiver.server import Server
 from minivoice_ref.simulator.call import CallPlan, place_call
+from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
 from minivoice_ref.simulator.faults import parse_fault
 from minivoice_ref.simulator.report import CallReport, StreamReport
+from minivoice_ref.simulator.scenarios import SCENARIOS, SHORTEST
 from minivoice_ref.simulator.speech import CallTrack, Voice, packaged_voice
 from minivoice_ref.testing import MemoryNetwork
 
@@ -35,6 +42,10 @@ Clock = trio.testing.MockClock
 Line = dict[str, Any]
 
 HOST = "receiver.test"
+FORMS = [
+    *((name, format, False) for name, one in encoders().items() for format in one.formats),
+    *((name, one.formats[0], True) for name, one in encoders().items()),
+]
 SECONDS = 0.63  # no whole number of 100 ms
 TICKS = (31, 32)  # at the end it is chance, or a fault, whether the last one was due
 
@@ -66,18 +77,14 @@ class Outcome:
         return line
 
 
-async def call(
-    data: Path, dialect: str, *faults: str, forced: bool = False, track: str = "both"
-) -> Outcome:
-    """One call with one stream of *dialect* at a receiver that knows it, if *forced*."""
+@asynccontextmanager
+async def receiver(
+    data: Path, app: App | None = None, **settings: Any
+) -> AsyncGenerator[tuple[Server, MemoryNetwork]]:
+    """Our receiver, recording into *data*."""
     network = MemoryNetwork()
     config = Config(
-        listen=f"{HOST}:443",
-        plain=True,
-        track=track,
-        dialect=dialect if forced else "auto",
-        record=True,
-        data=data,
+        listen=f"{HOST}:443", plain=True, insecure=True, record=True, data=data, **settings
     )
 
     async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
@@ -86,22 +93,52 @@ async def call(
 
     async with trio.open_nursery() as nursery:
         run = partial(serve, listen=listen, disk=InlineDisk)
-        server: Server = await nursery.start(run, App(), config)
+        server: Server = await nursery.start(run, app or App(), config)
+        yield server, network
+        server.stop()
+
+
+async def call(
+    data: Path,
+    dialect: str,
+    *faults: str,
+    forced: bool = False,
+    track: str = "both",
+    format: MediaFormat | None = None,
+    app: App | None = None,
+) -> CallReport:
+    """One call with one stream of *dialect* at a receiver that knows it, if *forced*.
+
+    The receiver is told of *format* what no dialect says: the byte order, and all of it of bare
+    audio.
+    """
+    settings = {
+        "track": track,
+        "dialect": dialect.removesuffix("-text") if forced else "auto",
+        "fallback_format": str(format or MediaFormat("l16le")),
+        "l16": format.encoding if format and format.encoding.startswith("l16") else "auto",
+    }
+    async with receiver(data, app, **settings) as (server, network):
         plan = CallPlan(
             answer_url=server.urls.answer,
             speak=SECONDS,
             caller=VOICES["inbound"],
             agent=VOICES["outbound"],
             dialect=dialect,
+            media_format=format,
             keep_audio=True,
             seed=3,
             faults=tuple(map(parse_fault, faults)),
         )
-        report = await place_call(plan, connect=network.connect)
-        server.stop()
-    return Outcome(report, data)
+        return await place_call(plan, connect=network.connect)
 
 
+async def recorded_call(data: Path, dialect: str, *faults: str, **how: Any) -> Outcome:
+    """What `call` leaves behind where it is recorded."""
+    return Outcome(await call(data, dialect, *faults, **how), data)
+
+
+@cache
 def spoken(track: CallTrack, rate: int, samples: int) -> bytes:
     """What a party says in the call at *rate*: the whole speech resampled, then cut."""
     voice = VOICES[track]
@@ -150,18 +187,18 @@ def assert_sample_exact(outcome: Outcome, track: str = "both") -> None:
         assert of_track["lost"] == 0
 
 
-@pytest.mark.parametrize("forced", [False, True], ids=["recognised", "forced"])
-@pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_stream_of_each_dialect_ends_as_a_sample_exact_recording(
-    dialect: str, forced: bool, autojump_clock: Clock, tmp_path: Path
+@pytest.mark.parametrize(("dialect", "format", "forced"), FORMS, ids=str)
+async def test_a_stream_of_each_dialect_and_format_ends_as_a_sample_exact_recording(
+    dialect: str, format: MediaFormat, forced: bool, autojump_clock: Clock, tmp_path: Path
 ) -> None:
-    outcome = await call(tmp_path, dialect, forced=forced)
+    outcome = await recorded_call(tmp_path, dialect, forced=forced, format=format)
     assert_sample_exact(outcome)
     started, account = outcome.line("started"), outcome.line("account")
     # `minivoice` stands for all and is spoken as Twilio's; the raw one is never named.
-    names = {"minivoice": ("minivoice", "twilio")}.get(dialect, (dialect,))
+    names = {"minivoice": ("minivoice", "twilio")}.get(dialect, (dialect.removesuffix("-text"),))
     assert started["dialect"] in names
-    assert started["format"] == str(encoder_named(dialect).format)
+    assert started["format"] == str(format) == str(outcome.stream.format)
+    assert bool(started.get("assumed")) == (dialect == "raw")
     assert set(started["tracks"]) == set(outcome.stream.sent)
     assert account["unknown"] == account["gaps"] == 0
     stops = encoder_named(dialect).has_stop
@@ -169,11 +206,11 @@ async def test_a_stream_of_each_dialect_ends_as_a_sample_exact_recording(
 
 
 @pytest.mark.parametrize("track", ["inbound", "outbound"])
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", encoders())
 async def test_one_party_alone_is_sent_as_it_is_whatever_the_track_is_called(
     dialect: str, track: str, autojump_clock: Clock, tmp_path: Path
 ) -> None:
-    outcome = await call(tmp_path, dialect, track=track)
+    outcome = await recorded_call(tmp_path, dialect, track=track)
     assert len(outcome.stream.sent) == 1
     assert_sample_exact(outcome, track)
 
@@ -181,7 +218,7 @@ async def test_one_party_alone_is_sent_as_it_is_whatever_the_track_is_called(
 async def test_audio_that_fills_no_message_at_the_end_is_sent_with_the_stop(
     autojump_clock: Clock, tmp_path: Path
 ) -> None:
-    outcome = await call(tmp_path, "exotel")
+    outcome = await recorded_call(tmp_path, "exotel")
     # Six of 100 ms, and a tick or two that are left.
     assert outcome.stream.sent["mixed"].frames == 7
     assert outcome.line("account")["tracks"]["mixed"]["frames"] == 7
@@ -198,7 +235,7 @@ async def test_a_subprotocol_that_the_platform_wants_is_proposed_and_selected(
         await handle(site, socket, admission)
 
     monkeypatch.setattr(ReceiverSite, "handle_stream", look)
-    await call(tmp_path, "jambonz")
+    await recorded_call(tmp_path, "jambonz")
     assert selected == ["audio.jambonz.org"]
 
 
@@ -210,19 +247,82 @@ async def test_a_subprotocol_that_the_platform_wants_is_proposed_and_selected(
         ("telnyx", ("reorder=50", "repeat=30")),
         ("jambonz", ("no-stop", "jitter=50", "fragments=9")),
         ("vonage", ("stall=0.2", "no-stop")),
+        *[
+            (dialect, ("media-before-start=7",))
+            for dialect in ("asterisk", "asterisk-text", "jambonz", "vonage", "telnyx", "wavix")
+        ],
     ],
 )
 async def test_faults_that_cost_nothing_cost_nothing_in_other_dialects_either(
     dialect: str, faults: tuple[str, ...], autojump_clock: Clock, tmp_path: Path
 ) -> None:
-    outcome = await call(tmp_path, dialect, *faults)
+    outcome = await recorded_call(tmp_path, dialect, *faults)
     assert_sample_exact(outcome)
 
 
 async def test_of_two_tracks_side_by_side_a_lost_frame_is_silence_in_its_place(
     autojump_clock: Clock, tmp_path: Path
 ) -> None:
-    outcome = await call(tmp_path, "freeswitch", "lose=30")
+    outcome = await recorded_call(tmp_path, "freeswitch", "lose=30")
     account = outcome.line("account")["tracks"]
     for name, sums in outcome.stream.sent.items():
         assert sums.samples < account[name]["received"] <= TICKS[-1] * 160
+
+
+async def test_audio_in_a_codec_that_nobody_knows_reaches_the_application_and_no_recording(
+    autojump_clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twilio, "_ENCODING_NAMES", {"mulaw": "audio/opus"})
+    heard: dict[str, bytes] = {"inbound": b"", "outbound": b""}
+
+    async def listen(stream: MediaStream) -> None:
+        async for frame in stream:
+            assert (str(frame.format), frame.samples, frame.pcm) == ("unknown/8000/1", 0, b"")
+            heard[frame.track] += frame.payload
+
+    report = await call(tmp_path, "twilio", app=App(on_stream=listen))
+    assert report.passed, str(report)
+    assert heard == report.streams[0].audio
+    assert [path.stat().st_size for path in tmp_path.glob("recordings/*.wav")] in ([], [44])
+    lines = [json.loads(line) for line in (tmp_path / "streams.jsonl").read_text().splitlines()]
+    (why,) = [line["why"] for line in lines if line["what"] == "unknown"]
+    assert "encoding 'audio/opus' is not known" in why and "not recorded" in why
+
+
+@pytest.mark.parametrize(
+    ("dialect", "unseen"),
+    [
+        ("vonage", {"lose", "repeat", "reorder"}),
+        ("jambonz", {"lose", "repeat", "reorder"}),
+        ("bandwidth", {"lose"}),
+        ("wavix", set()),
+    ],
+)
+async def test_a_fault_of_which_no_receiver_can_know_in_a_dialect_is_said_to_be_one(
+    dialect: str, unseen: set[str], autojump_clock: Clock, tmp_path: Path
+) -> None:
+    report = await call(tmp_path, dialect, "lose=20", "repeat=20", "reorder=20", "no-stop")
+    told = {finding.fault.partition("=")[0]: finding for finding in report.findings}
+    assert set(told) == unseen and all(finding.ok for finding in told.values())
+    assert all("timestamps" in finding.seen for finding in told.values())
+
+
+async def test_conformance_leaves_out_what_no_receiver_can_do_in_a_dialect(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    async with receiver(tmp_path) as (server, network):
+        plan = ConformancePlan(
+            call=CallPlan(
+                answer_url=server.urls.answer,
+                speak=SHORTEST,
+                dialect="asterisk",
+                media_format=MediaFormat("l16le", 16000),
+            ),
+            scenarios=[SCENARIOS[name] for name in ("good-call", "lose", "reorder", "jitter")],
+        )
+        report = await run_conformance(plan, connect=network.connect)
+    seen = {result.scenario.name: (result.outcome, result.seen) for result in report.results}
+    assert [outcome for outcome, _ in seen.values()] == ["pass", "skip", "skip", "pass"]
+    assert seen["lose"][1] == (
+        "not applicable: without timestamps no receiver can know that audio is missing"
+    )

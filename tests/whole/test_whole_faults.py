@@ -97,7 +97,12 @@ async def call(
     """One call with *faults* at a whole receiver of our own, which is drained afterwards."""
     network = network or MemoryNetwork()
     ear = Ear()
-    given: dict[str, Any] = {"listen": f"{HOST}:443", "plain": True, "webhook_secret": SECRET}
+    given: dict[str, Any] = {
+        "listen": f"{HOST}:443",
+        "plain": True,
+        "insecure": True,
+        "webhook_secret": SECRET,
+    }
     config = Config(**given | settings, data=tmp_path)
 
     async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
@@ -112,6 +117,7 @@ async def call(
             webhook_url=server.urls.webhooks,
             webhook_secret=SECRET,
             speak=2.0,
+            expect_stream=True,
             keep_audio=True,
             seed=3,
             faults=tuple(map(parse_fault, faults)),

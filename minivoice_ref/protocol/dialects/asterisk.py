@@ -1,6 +1,7 @@
 """Asterisk chan_websocket: `MEDIA_START` as JSON or as plain text, audio in the channel's codec.
 
-Which of the two forms is a setting of Asterisk's. Plain text is `MEDIA_START key:value key:value`.
+Which of the two forms is a setting of Asterisk's; plain text, which the simulator speaks under the
+name `asterisk-text`, is `MEDIA_START key:value key:value`. Both are read by the one name.
 Audio may come before it, and is then read in the format that it names once it has come. One channel
 carries what the channel hears. Nothing names the call; `channel` is taken for it, an assumption.
 Digits come as `DTMF_END`; flow control and the like are handed on as `Unknown`. No stop.
@@ -11,10 +12,12 @@ Read next: `minivoice.py`, which takes what nobody knows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from minivoice_ref.protocol.dialects.base import Sign
 from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, MonoEncoder
-from minivoice_ref.protocol.dialects.fields import Misread, as_json, number, shown, text
+from minivoice_ref.protocol.dialects.fields import Misread, as_json, faulted, number, shown, text
+from minivoice_ref.protocol.dialects.formats import NamedFormat, unknown_format
 from minivoice_ref.protocol.media import (
     Digit,
     MediaFormat,
@@ -36,12 +39,13 @@ _FORMATS: Mapping[str, MediaFormat] = {
     "slin": MediaFormat("l16le", 8000),
 } | {f"slin{name}": MediaFormat("l16le", rate) for name, rate in _RATES.items()}
 _NAMES = {format: name for name, format in _FORMATS.items()}
+_WRITTEN = "ulaw alaw slin slin12 slin16 slin24 slin32 slin48".split()
 
 
 class AsteriskEncoder(MonoEncoder):
     """Writes control messages as JSON."""
 
-    format = MediaFormat("mulaw", 8000, 1)
+    formats = tuple(_FORMATS[name] for name in _WRITTEN)
 
     def _start(self, started: Started) -> list[WireMessage]:
         self._need_one_track(started)
@@ -77,6 +81,7 @@ class AsteriskDialect(BinaryDialect, name="asterisk"):
     """Reads both forms of control messages, and audio."""
 
     encoder = AsteriskEncoder
+    other_encoders = MappingProxyType({"asterisk-text": AsteriskTextEncoder})
     subprotocols = ("media",)
 
     @classmethod
@@ -99,28 +104,31 @@ class AsteriskDialect(BinaryDialect, name="asterisk"):
         digit = text(fields, "digit")
         if digit is None:
             raise Misread("dtmf: digit is missing")
-        return [Digit(digit, None, number(fields, "duration_ms"))]
+        faults: list[str] = []
+        pressed = Digit(digit, None, number(fields, "duration_ms", faults))
+        return [pressed, *faulted(message, _DTMF, faults)]
 
     def _start(self, message: WireMessage, fields: Mapping[str, object]) -> list[StreamEvent]:
-        """A start is never refused: where its format cannot be read, the settings' stands in."""
-        faults: list[StreamEvent] = []
+        """A start is never refused: where it names no format, the settings do."""
         name = text(fields, "format")
-        format = _FORMATS.get(name or "")
-        if format is None:
-            why = f"{_START}: format {shown(name)} is not known; {self._wire} is assumed"
-            faults.append(Unknown(message, why))
+        if name is None:
+            faults = ("format is missing", f"{self._wire} is assumed")
+            named = NamedFormat(self._format, faults, assumed=True)
         else:
-            self._carry(format, (self.settings.one_channel,))
+            known = _FORMATS.get(name)
+            named = NamedFormat(known) if known else unknown_format(name, self.settings.mono)
+            self._carry(named.format, (self.settings.one_channel,))
+        read = _READ - {"format"} if named.faults else _READ
         started = Started(
             dialect=self.name,
             format=self._format,
             tracks=self._tracks,
             stream_id=text(fields, "connection_id"),
             call_id=text(fields, "channel"),
-            extra={name: value for name, value in fields.items() if name not in _READ},
-            assumed=bool(faults),
+            extra={name: value for name, value in fields.items() if name not in read},
+            assumed=named.assumed,
         )
-        return [started, *faults]
+        return [started, *named.told(message, _START)]
 
 
 def _fields(message: WireMessage, document: Mapping[str, object] | None) -> Mapping[str, object]:

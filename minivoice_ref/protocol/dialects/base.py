@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import ClassVar, Literal, NoReturn, TypeAlias
 
 from minivoice_ref.protocol.errors import LocalProtocolError
@@ -50,6 +51,7 @@ class Sign(Enum):
 
     NONE = "not of this dialect"
     POSSIBLE = "may be of this dialect"
+    LIKELY = "may be of this dialect, and is written as its platform writes it"
     START = "begins a stream, and only this dialect begins one so"
     LIKELY_START = "begins a stream, unless another dialect knows for certain"
     STOP = "may be of this dialect, and ends a stream"
@@ -98,10 +100,12 @@ class Dialect(ABC):
 
     `has_start` says whether its streams name themselves, so that it is worth waiting for.
     `subprotocols` are those that its platform proposes on the upgrade and wants to see selected.
+    `encoder` writes it; `other_encoders` write its other forms, by the names that those go by.
     """
 
     name: ClassVar[str]
     encoder: ClassVar[type[Encoder]]
+    other_encoders: ClassVar[Mapping[str, type[Encoder]]] = MappingProxyType({})
     has_start: ClassVar[bool] = True
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
@@ -145,17 +149,21 @@ class Encoder(ABC):
     Each method returns the messages to send, in order: none where the format has no such message.
     Each raises LocalProtocolError where the order or a value is not what the format allows.
 
-    What a sender must know beforehand stands in the class. `format` is the audio that it wants of
-    each track, `frame_seconds` how much of it in one message; both are what the platform is known
-    to send, and `start` takes what else the wire can name. `tracks_for` tells in which tracks the
+    What a sender must know beforehand stands in the class. `formats` are those that the platform is
+    known to send each track in, the usual one first; `start` takes what else the wire can name.
+    `frame_seconds` is how much of it goes into one message. `tracks_for` tells in which tracks the
     audio goes. `subprotocols` are to be proposed on the upgrade. `has_stop` says whether there is a
-    message for the end, or the connection just closes.
+    message for the end, or the connection just closes. `has_timestamps` and `has_sequence` say what
+    a receiver can tell the place of audio from: with neither, only from its arrival, so that it
+    cannot know of audio that was lost, sent twice or overtaken.
     """
 
-    format: ClassVar[MediaFormat] = MediaFormat("mulaw", 8000, 1)
+    formats: ClassVar[tuple[MediaFormat, ...]] = (MediaFormat("mulaw", 8000, 1),)
     frame_seconds: ClassVar[float] = 0.02
     subprotocols: ClassVar[tuple[str, ...]] = ()
     has_stop: ClassVar[bool] = True
+    has_timestamps: ClassVar[bool] = True
+    has_sequence: ClassVar[bool] = True
 
     @classmethod
     def tracks_for(cls, wanted: tuple[Track, ...]) -> tuple[Track, ...]:

@@ -40,6 +40,7 @@ __all__ = [
     "StereoEncoder",
     "call_id_of",
     "interleave",
+    "l16le",
     "layout",
     "mix_type",
 ]
@@ -76,11 +77,22 @@ def layout(name: str | None) -> tuple[Track, ...]:
     return known[name]
 
 
-class MonoEncoder(Encoder):
-    """Writes audio of one channel, whoever is in it; there is no stop, the socket just closes."""
+def l16le(*rates: int) -> tuple[MediaFormat, ...]:
+    """The usual encoding of the family at some sample rates."""
+    return tuple(MediaFormat("l16le", rate, 1) for rate in rates)
 
-    format: ClassVar[MediaFormat] = MediaFormat("l16le", 8000, 1)
+
+class _BinaryEncoder(Encoder):
+    """There is no stop, the socket just closes; and nothing tells the place of a piece of audio."""
+
+    formats: ClassVar[tuple[MediaFormat, ...]] = l16le(8000)
     has_stop = False
+    has_timestamps = False
+    has_sequence = False
+
+
+class MonoEncoder(_BinaryEncoder):
+    """Writes audio of one channel, whoever is in it."""
 
     @classmethod
     def tracks_for(cls, wanted: tuple[Track, ...]) -> tuple[Track, ...]:
@@ -95,15 +107,12 @@ class MonoEncoder(Encoder):
         return [payload]
 
 
-class StereoEncoder(Encoder):
+class StereoEncoder(_BinaryEncoder):
     """Writes the caller's audio as one channel, both parties' as two.
 
     Of two tracks, a piece waits for the other track's at the same timestamp; when that is left out,
     silence takes its place, so nothing moves.
     """
-
-    format: ClassVar[MediaFormat] = MediaFormat("l16le", 8000, 1)
-    has_stop = False
 
     def __init__(self) -> None:
         super().__init__()

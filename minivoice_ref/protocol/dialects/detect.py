@@ -26,6 +26,8 @@ __all__ = [
     "detect",
     "dialect_named",
     "encoder_named",
+    "encoders",
+    "foreign",
     "guess",
     "known_subprotocols",
     "look",
@@ -38,7 +40,14 @@ in `guess` it wins where nobody knows anything."""
 ANY = ("auto", "minivoice")
 """The names under which a stream is received whose messages tell the dialect."""
 
-_STRENGTH = (Sign.NONE, Sign.POSSIBLE, Sign.STOP, Sign.LIKELY_START, Sign.START)
+_STRENGTH = (
+    Sign.NONE,
+    Sign.POSSIBLE,
+    Sign.LIKELY,
+    Sign.STOP,
+    Sign.LIKELY_START,
+    Sign.START,
+)
 _STARTS = (Sign.LIKELY_START, Sign.START)
 
 
@@ -51,9 +60,25 @@ def dialect_named(name: str) -> type[Dialect]:
         raise LocalProtocolError(f"no dialect is named {name!r}; there are: {known}") from None
 
 
+def encoders() -> dict[str, type[Encoder]]:
+    """What there is to speak, by name: every dialect, and the other forms of some."""
+    return {
+        name: encoder
+        for own, dialect in DIALECTS.items()
+        for name, encoder in {own: dialect.encoder, **dialect.other_encoders}.items()
+    }
+
+
 def encoder_named(name: str) -> Encoder:
-    """A new encoder of the dialect *name*. Raises LocalProtocolError where there is none."""
-    return dialect_named(name).encoder()
+    """A new encoder of the dialect *name*, or of the form of one that goes by that name.
+
+    Raises LocalProtocolError where there is none, naming those there are.
+    """
+    known = encoders()
+    if name not in known:
+        listed = ", ".join(known)
+        raise LocalProtocolError(f"no dialect is named {name!r}; there are: {listed}")
+    return known[name]()
 
 
 def choose_subprotocol(proposed: Sequence[str], dialect: str = "auto") -> str | None:
@@ -92,12 +117,28 @@ def look(
 
 
 def guess(messages: Iterable[WireMessage], dialects: Iterable[type[Dialect]]) -> type[Dialect]:
-    """The one of *dialects* that knows most of *messages*; the first of several.
+    """The one of *dialects* that knows most of *messages*; of several, the one that most of them
+    are written like, and then the first.
 
     There must be at least one dialect to choose from.
     """
     seen = [(message, object_of(message)) for message in messages]
-    return max(
-        dialects,
-        key=lambda dialect: sum(dialect.sign(*one) is not Sign.NONE for one in seen),
-    )
+
+    def known(dialect: type[Dialect]) -> tuple[int, int]:
+        signs = [dialect.sign(*one) for one in seen]
+        return len(signs) - signs.count(Sign.NONE), signs.count(Sign.LIKELY)
+
+    return max(dialects, key=known)
+
+
+def foreign(message: WireMessage) -> str | None:
+    """Why *message* begins no stream that can be read, in words; None where we do not know it.
+
+    For platforms of the field that want more of a receiver than listening.
+    """
+    document = object_of(message) or {}
+    if document.get("command") == "connect" and "callId" in document:
+        return "a stream of Sinch, which waits for a command in return: not supported"
+    if document.get("type") == "open" and "serverseq" in document:
+        return "a session of Genesys AudioHook, a protocol of its own: not supported"
+    return None

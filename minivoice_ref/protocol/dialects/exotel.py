@@ -29,7 +29,7 @@ _MEDIA = (
 class ExotelEncoder(JsonEncoder):
     """Writes the shape; `from` and `to` are taken from `Started.extra`."""
 
-    format: ClassVar[MediaFormat] = MediaFormat("l16le", 8000, 1)
+    formats: ClassVar[tuple[MediaFormat, ...]] = (MediaFormat("l16le", 8000, 1),)
     frame_seconds = 0.1
 
     def __init__(self) -> None:

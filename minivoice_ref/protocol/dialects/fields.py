@@ -1,11 +1,13 @@
 """Reading what peers put into JSON objects: tolerant of form, never of nonsense.
 
-Numbers come as numbers from one platform and as text from the next; names of tracks and codecs come
-in several spellings. Every reader here takes all of them and raises `Misread`, with words for a
-log, where a value is there but cannot be meant. A missing optional value is None. No other
-exception leaves, whatever the document holds: a dialect turns `Misread` into an `Unknown` event.
+Numbers come as numbers from one platform and as text from the next; names of tracks come in several
+spellings. Every reader here takes all of them. A missing optional value is None. Where a value is
+there but cannot be meant, what hangs on it decides: without audio there is no piece of audio, so
+that raises `Misread`, which a dialect turns into an `Unknown` event; without a sequence number
+there is one all the same, so that is None, and a fault to tell beside it. The words of both are for
+a log. No other exception leaves, whatever the document holds.
 
-Read next: `json_family.py`, which is made of these.
+Read next: `formats.py`, then `json_family.py`, which is made of these.
 """
 
 from __future__ import annotations
@@ -14,16 +16,15 @@ import json
 from binascii import a2b_base64
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
-from minivoice_ref.protocol.media import Encoding, MediaFormat, Track, WireMessage
+from minivoice_ref.protocol.media import StreamEvent, Track, Unknown, WireMessage
 
 __all__ = [
     "Misread",
     "Positions",
     "as_json",
     "audio",
-    "media_format",
+    "faulted",
     "number",
     "object_in",
     "object_of",
@@ -36,8 +37,8 @@ __all__ = [
 ]
 
 _LARGEST = 2**53  # beyond it JSON numbers are not exact, and no clock of a call counts so far
+_SURELY_EXACT = 16  # digits: a number of fewer is below it
 _UNIX_MAGNITUDE = 10**11  # milliseconds: as a duration three years, as Unix time March 1973
-_SAMPLE_RATES = range(1000, 384001)
 
 _TRACKS: Mapping[str, Track] = {
     "inbound": "inbound",
@@ -46,18 +47,8 @@ _TRACKS: Mapping[str, Track] = {
     "outbound_track": "outbound",
     "mixed": "mixed",
 }
-_ENCODINGS: Mapping[str, Encoding | Literal["l16"]] = {
-    "mulaw": "mulaw",
-    "ulaw": "mulaw",
-    "pcmu": "mulaw",
-    "alaw": "alaw",
-    "pcma": "alaw",
-    "l16": "l16",
-    "l16le": "l16le",
-    "l16be": "l16be",
-    "raw": "l16le",
-}
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+_decode = json.JSONDecoder().raw_decode
 
 
 class Misread(ValueError):
@@ -68,7 +59,8 @@ class Positions:
     """Turns a platform's timestamps into positions: samples from the start of the stream.
 
     Some platforms count milliseconds from the start of the stream, some send Unix time. The first
-    timestamp tells by its magnitude; Unix time then counts from that first one.
+    timestamp tells by its magnitude; Unix time then counts from that first one, so that what is
+    older, on the other track perhaps, has a negative position.
     """
 
     __slots__ = ("_base", "_sample_rate")
@@ -90,6 +82,11 @@ def object_of(message: WireMessage) -> dict[str, object] | None:
     Binary messages count too: some senders mark their JSON so.
     """
     try:
+        # What json.loads does beside the scanning costs as much again, and an object that nothing
+        # stands around, as nearly every message is, needs none of it.
+        if type(message) is str and message.startswith("{") and message.endswith("}"):
+            document, end = _decode(message)
+            return document if end == len(message) else None
         document = json.loads(message)
     except (ValueError, RecursionError):
         return None
@@ -124,9 +121,14 @@ def text(fields: Mapping[str, object], name: str) -> str | None:
     return _clean(value) if isinstance(value, str) and value else None
 
 
-def number(fields: Mapping[str, object], name: str) -> int | None:
-    """The whole number *name*, written as a number or as text; None where it is missing."""
+def number(fields: Mapping[str, object], name: str, faults: list[str]) -> int | None:
+    """The whole number *name*, written as a number or as text; None where it is missing.
+
+    None as well where it cannot be read: then *faults* has one more.
+    """
     value = fields.get(name)
+    if type(value) is str and len(value) < _SURELY_EXACT and value.isdecimal():
+        return int(value)
     if value is None or value == "":
         return None
     try:
@@ -136,10 +138,17 @@ def number(fields: Mapping[str, object], name: str) -> int | None:
         else:
             result = int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
-        raise Misread(f"{name} is {shown(value)}, not a number") from None
-    if not -_LARGEST <= result <= _LARGEST:
-        raise Misread(f"{name} is beyond all measure")
-    return int(result)
+        faults.append(f"{name} is {shown(value)}, not a number")
+        return None
+    if -_LARGEST <= result <= _LARGEST:
+        return int(result)
+    faults.append(f"{name} is beyond all measure")
+    return None
+
+
+def faulted(message: WireMessage, where: str, faults: list[str]) -> list[StreamEvent]:
+    """An `Unknown` that tells all *faults* that were met *where* in *message*; none for none."""
+    return [Unknown(message, f"{where}: {'; '.join(faults)}")] if faults else []
 
 
 def audio(fields: Mapping[str, object], name: str) -> bytes:
@@ -165,25 +174,6 @@ def tracks_named(value: object) -> tuple[Track, ...]:
     """The tracks in a peer's list of names, each once, unknown names left out."""
     named = map(track_named, value) if type(value) is list else ()
     return tuple(dict.fromkeys(track for track in named if track is not None))
-
-
-def media_format(
-    encoding: object, sample_rate: int | None, l16: Literal["l16le", "l16be"]
-) -> MediaFormat:
-    """One track's format from a peer's name of the codec: `audio/x-mulaw`, `PCMU`, `audio/l16;x=y`.
-
-    *l16* is the byte order where the name leaves it open. One channel, always: a message that names
-    its track carries that track alone.
-    """
-    if type(encoding) is not str:
-        raise Misread("encoding is missing" if encoding is None else "encoding is not text")
-    name = encoding.partition(";")[0].strip().lower().removeprefix("audio/").removeprefix("x-")
-    known = _ENCODINGS.get(name)
-    if known is None:
-        raise Misread(f"encoding {shown(encoding)} is not known")
-    if sample_rate is None or sample_rate not in _SAMPLE_RATES:
-        raise Misread(f"sampleRate {sample_rate} is not a sample rate")
-    return MediaFormat(l16 if known == "l16" else known, sample_rate, 1)
 
 
 def scalars(value: object) -> dict[str, str]:

@@ -18,22 +18,25 @@ from minivoice_ref.protocol.dialects.binary_family import (
     BinaryDialect,
     StereoEncoder,
     call_id_of,
+    l16le,
     layout,
     mix_type,
 )
-from minivoice_ref.protocol.dialects.fields import Misread, as_json, media_format, number, text
-from minivoice_ref.protocol.media import Started, StreamEvent, Unknown, WireMessage
+from minivoice_ref.protocol.dialects.fields import Misread, as_json, faulted, text
+from minivoice_ref.protocol.dialects.formats import read_format
+from minivoice_ref.protocol.media import Started, StreamEvent, Track, Unknown, WireMessage
 
 __all__ = ["FreeSwitchDialect", "FreeSwitchEncoder"]
 
 _EVENT_KEYS = ("event", "eventType", "type", "command")
 _RATES = ("sampleRate", "sample_rate", "rate")
 _MIXES = ("mixType", "mix_type", "mixtype")
-_MIX_OF_CHANNELS = {1: None, 2: "stereo"}
 
 
 class FreeSwitchEncoder(StereoEncoder):
     """Writes metadata that names the call and what a receiver must know of the audio."""
+
+    formats = l16le(8000, 16000)
 
     def _start(self, started: Started) -> list[WireMessage]:
         self._need_layout(started)
@@ -97,30 +100,30 @@ class FreeSwitchDialect(BinaryDialect, name="freeswitch"):
 
     def _start(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
         """The start that metadata makes; what it names wrongly is as if it were not named."""
-        faults: list[StreamEvent] = []
-        named = False
+        rate = next((name for name in _RATES if document.get(name) is not None), "")
+        fallback = self.settings.mono
+        named = read_format("L16", document, rate, l16="l16le", fallback=fallback)
+        format = named.format if rate else fallback
+        faults, tracks = list(named.faults) if rate else [], self._tracks
         try:
-            named = self._read_layout(document)
+            tracks = self._layout_of(document) or tracks
         except Misread as exc:
-            faults.append(Unknown(message, f"metadata: {exc}; {self._wire} is assumed"))
+            faults += [str(exc), f"{' and '.join(tracks)} is assumed"]
+        self._carry(format, tracks)
         started = Started(
             dialect=self.name,
-            format=self._format,
-            tracks=self._tracks,
+            format=format,
+            tracks=tracks,
             call_id=call_id_of(document),
             extra=document,
-            assumed=not named,
+            assumed=bool(faults) or not rate,
         )
-        return [started, *faults]
+        return [started, *faulted(message, "metadata", faults)]
 
-    def _read_layout(self, document: Mapping[str, object]) -> bool:
-        """Take the audio's form from metadata; whether it names the rate."""
-        rates = (number(document, name) for name in _RATES)
-        rate = next((rate for rate in rates if rate is not None), None)
+    def _layout_of(self, document: Mapping[str, object]) -> tuple[Track, ...] | None:
+        """The tracks that metadata names, by a mix type or a number of channels."""
         mixes = (text(document, name) for name in _MIXES)
         mix = next((mix for mix in mixes if mix is not None), None)
-        mix = mix or _MIX_OF_CHANNELS.get(number(document, "channels") or 0)
-        tracks = self._tracks if mix is None else layout(mix)
-        format = self._format if rate is None else media_format("l16le", rate, "l16le")
-        self._carry(format, tracks)
-        return rate is not None
+        if mix is None and text(document, "channels") == "2":
+            mix = "stereo"
+        return None if mix is None else layout(mix)

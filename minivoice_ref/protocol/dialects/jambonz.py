@@ -16,18 +16,20 @@ from minivoice_ref.protocol.dialects.base import Sign
 from minivoice_ref.protocol.dialects.binary_family import (
     BinaryDialect,
     StereoEncoder,
+    l16le,
     layout,
     mix_type,
 )
 from minivoice_ref.protocol.dialects.fields import (
     Misread,
     as_json,
-    media_format,
+    faulted,
     number,
     object_in,
     scalars,
     text,
 )
+from minivoice_ref.protocol.dialects.formats import read_format
 from minivoice_ref.protocol.media import Digit, Started, StreamEvent, Track, Unknown, WireMessage
 
 __all__ = ["JambonzDialect", "JambonzEncoder"]
@@ -38,6 +40,7 @@ _READ = frozenset({"callSid", "accountSid", "sampleRate", "mixType", "metadata"}
 class JambonzEncoder(StereoEncoder):
     """Writes the attributes; `from` and `to` are taken from `Started.extra`."""
 
+    formats = l16le(8000, 16000, 24000, 32000, 48000, 64000)
     subprotocols = ("audio.jambonz.org",)
 
     def _start(self, started: Started) -> list[WireMessage]:
@@ -86,19 +89,23 @@ class JambonzDialect(BinaryDialect, name="jambonz"):
             digit = text(document, "dtmf")
             if digit is None:
                 raise Misread("dtmf: digit is missing")
-            return [Digit(digit, None, number(document, "duration"))]
+            faults: list[str] = []
+            event = Digit(digit, None, number(document, "duration", faults))
+            return [event, *faulted(message, "dtmf", faults)]
         if "event" in document or "callSid" not in document:
             return [Unknown(message, "neither the call's attributes nor a digit")]
         return self._start(message, document)
 
     def _start(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
-        """A start is never refused: where its audio cannot be told, the settings' stands in."""
-        faults: list[StreamEvent] = []
+        """A start is never refused: what it does not name, the settings do, or an earlier one."""
+        fallback = self._format
+        named = read_format("L16", document, "sampleRate", l16="l16le", fallback=fallback)
+        faults, tracks = list(named.faults), self._tracks
         try:
             tracks = layout(text(document, "mixType"))
-            self._carry(media_format("l16le", number(document, "sampleRate"), "l16le"), tracks)
         except Misread as exc:
-            faults.append(Unknown(message, f"attributes: {exc}; {self._wire} is assumed"))
+            faults += [str(exc), f"{' and '.join(tracks)} is assumed"]
+        self._carry(named.format, tracks)
         started = Started(
             dialect=self.name,
             format=self._format,
@@ -109,4 +116,4 @@ class JambonzDialect(BinaryDialect, name="jambonz"):
             extra={name: value for name, value in document.items() if name not in _READ},
             assumed=bool(faults),
         )
-        return [started, *faults]
+        return [started, *faulted(message, "attributes", faults)]

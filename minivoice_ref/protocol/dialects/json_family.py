@@ -16,7 +16,7 @@ from abc import abstractmethod
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from minivoice_ref.protocol.audio import split_channels
 from minivoice_ref.protocol.dialects.base import (
@@ -30,7 +30,7 @@ from minivoice_ref.protocol.dialects.fields import (
     Misread,
     Positions,
     audio,
-    media_format,
+    faulted,
     number,
     object_in,
     object_of,
@@ -40,6 +40,7 @@ from minivoice_ref.protocol.dialects.fields import (
     track_named,
     tracks_named,
 )
+from minivoice_ref.protocol.dialects.formats import NamedFormat, read_format
 from minivoice_ref.protocol.media import (
     Connected,
     Digit,
@@ -129,10 +130,14 @@ class JsonDialect(Dialect):
     """Reads messages of the family: numbers as text or not, fields missing or added.
 
     A dialect says its `names` and which start is its own; `l16` is the byte order of what is only
-    called "L16", and `nameless` that its media never say a track.
+    called "L16", and `nameless` that its media never say a track. `numbers` is how its platform
+    writes the running number, and `media_name_stream` whether audio names its stream: no reader
+    insists on either, but where the start is missing they tell whose audio it is.
     """
 
     names: ClassVar[Names] = Names()
+    numbers: ClassVar[type[str] | type[int]] = str
+    media_name_stream: ClassVar[bool] = True
     l16: ClassVar[Literal["l16le", "l16be"]] = "l16le"
     nameless: ClassVar[bool] = False
 
@@ -156,7 +161,12 @@ class JsonDialect(Dialect):
             return cls._sign_of_start(document, object_in(document, cls.names.body))
         if cls.names.stream_id not in document and any(name in document for name in _STREAM_IDS):
             return Sign.NONE
-        return Sign.STOP if event == "stop" else Sign.POSSIBLE
+        if event == "stop":
+            return Sign.STOP
+        own_numbers = type(document.get(cls.names.sequence)) is cls.numbers
+        names_stream = cls.names.stream_id in document
+        own = event == "media" and own_numbers and names_stream is cls.media_name_stream
+        return Sign.LIKELY if own else Sign.POSSIBLE
 
     @classmethod
     @abstractmethod
@@ -171,12 +181,14 @@ class JsonDialect(Dialect):
         event = document.get(self._event_name)
         try:
             if event == "media":
-                return [self._media(document)]
+                return self._media(message, document)
             if event == "start":
                 return self._start(message, document)
             if type(event) is not str or event not in _READERS:
                 return [Unknown(message, f"{self._event_name} {shown(event)} is not known")]
-            return [_READERS[event](self.names, object_in(document, event), document)]
+            faults: list[str] = []
+            read = _READERS[event](self.names, object_in(document, event), document, faults)
+            return [read, *faulted(message, event, faults)]
         except Misread as exc:
             return [Unknown(message, f"{event}: {exc}")]
 
@@ -200,7 +212,8 @@ class JsonDialect(Dialect):
         left, right = split_channels(message, wire)
         return [Media("inbound", left, self._format), Media("outbound", right, self._format)]
 
-    def _media(self, document: Mapping[str, object]) -> Media:
+    def _media(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
+        """A number that cannot be read costs no audio: it is as if it were not there, and told."""
         media = document.get("media")
         if type(media) is not dict:
             raise Misread("the object media is missing")
@@ -209,104 +222,108 @@ class JsonDialect(Dialect):
             if "track" in media or self._only_track is None:
                 raise Misread(f"track {shown(media.get('track'))} is not known")
             track = self._only_track
-        timestamp = number(media, "timestamp")
         payload = audio(media, "payload")
         self._binary = False
-        return Media(
+        faults: list[str] = []
+        timestamp = number(media, "timestamp", faults)
+        event = Media(
             track,
             payload,
             self._format,
             None if timestamp is None else self._positions.at(timestamp),
-            number(document, self._sequence_name),
-            number(media, "chunk"),
+            number(document, self._sequence_name, faults),
+            number(media, "chunk", faults),
         )
+        return [event, *faulted(message, "media", faults)] if faults else [event]
 
     def _start(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
-        """A start is never refused: where its format cannot be read, the settings' stands in."""
+        """A start is never refused: what it does not name, the settings do, or an earlier start."""
         names = self.names
         body = object_in(document, names.body) if names.body else document
-        faults: list[StreamEvent] = []
-        try:
-            format = self._format_of(body)
-        except Misread as exc:
-            format = self.settings.mono
-            why = f"{document[names.event]}: {names.format}: {exc}; {format} is assumed"
-            faults.append(Unknown(message, why))
+        named = self._format_of(body)
         tracks = self._tracks_of(body) or self._default_tracks()
-        if format.sample_rate != self._format.sample_rate:
-            self._positions = Positions(format.sample_rate)
-        self._format = format
+        if named.format.sample_rate != self._format.sample_rate:
+            self._positions = Positions(named.format.sample_rate)
+        self._format = named.format
         self._only_track = tracks[0] if len(tracks) == 1 else None
         custom = names.custom
         started = Started(
             dialect=self.name,
-            format=format,
+            format=named.format,
             tracks=tracks,
             stream_id=text(body, names.stream_id) or text(document, names.stream_id),
             call_id=text(body, names.call_id),
             account_id=text(body, names.account_id),
             custom=parameters(body[custom] if custom in body else document.get(custom)),
-            extra=self._unread(document, body),
-            assumed=bool(faults),
+            extra=self._unread(document, body, named),
+            assumed=named.assumed,
         )
-        return [started, *faults]
+        return [started, *named.told(message, f"start: {names.format}")]
 
-    def _format_of(self, body: Mapping[str, object]) -> MediaFormat:
+    def _format_of(self, body: Mapping[str, object]) -> NamedFormat:
         """The format that a start names."""
-        return self._read_format(object_in(body, self.names.format))
+        fields = object_in(body, self.names.format)
+        named = self._read_format(fields, self._format)
+        two = fields.get("channels") in (2, "2") and named.format.readable
+        self._channels = 2 if two else 1
+        return named
 
-    def _read_format(self, named: Mapping[str, object]) -> MediaFormat:
-        self._channels = 2 if named.get("channels") in (2, "2") else 1
-        rate = number(named, self.names.sample_rate)
-        return media_format(named.get("encoding"), rate, self.settings.l16 or self.l16)
+    def _read_format(self, fields: Mapping[str, object], fallback: MediaFormat) -> NamedFormat:
+        return read_format(
+            fields.get("encoding"),
+            fields,
+            self.names.sample_rate,
+            l16=self.settings.l16 or self.l16,
+            fallback=fallback,
+        )
 
     def _tracks_of(self, body: Mapping[str, object]) -> tuple[Track, ...]:
         """The tracks that a start names; none where it does not."""
         return tracks_named(body.get(self.names.tracks))
 
     def _unread(
-        self, document: Mapping[str, object], body: Mapping[str, object]
+        self, document: Mapping[str, object], body: Mapping[str, object], named: NamedFormat
     ) -> dict[str, object]:
-        """The fields of a start that nobody needed."""
+        """The fields of a start that nobody needed, or could read."""
         names = self.names
         of_message = {names.event, names.sequence, names.stream_id, names.custom, names.body}
         of_body = {names.stream_id, names.call_id, names.account_id, names.custom}
         of_body |= {names.tracks, names.format}
+        of_body -= {names.format} if named.faults else set()
         if body is document:
             return {n: value for n, value in document.items() if n not in of_message | of_body}
         unread = {n: value for n, value in document.items() if n not in of_message}
         return unread | {n: value for n, value in body.items() if n not in of_body}
 
 
-def _connected(
-    names: Names, body: Mapping[str, object], document: Mapping[str, object]
-) -> StreamEvent:
+_Object: TypeAlias = Mapping[str, object]
+
+
+def _connected(names: Names, body: _Object, document: _Object, faults: list[str]) -> StreamEvent:
     return Connected(text(document, "protocol") or "", text(document, "version") or "")
 
 
-def _dtmf(names: Names, body: Mapping[str, object], document: Mapping[str, object]) -> StreamEvent:
+def _dtmf(names: Names, body: _Object, document: _Object, faults: list[str]) -> StreamEvent:
     digit = text(body, "digit")
     if digit is None:
         raise Misread("digit is missing")
-    return Digit(digit, track_named(body.get("track")), number(body, "duration"))
+    return Digit(digit, track_named(body.get("track")), number(body, "duration", faults))
 
 
-def _mark(names: Names, body: Mapping[str, object], document: Mapping[str, object]) -> StreamEvent:
+def _mark(names: Names, body: _Object, document: _Object, faults: list[str]) -> StreamEvent:
     name = text(body, "name")
     if name is None:
         raise Misread("name is missing")
     return Mark(name)
 
 
-def _stop(names: Names, body: Mapping[str, object], document: Mapping[str, object]) -> StreamEvent:
+def _stop(names: Names, body: _Object, document: _Object, faults: list[str]) -> StreamEvent:
     places = (body, document, object_in(document, names.body))
     call_ids = (text(place, names.call_id) for place in places)
     return Stopped(text(body, "reason"), next(filter(None, call_ids), None))
 
 
-_READERS: Mapping[
-    str, Callable[[Names, Mapping[str, object], Mapping[str, object]], StreamEvent]
-] = {
+_READERS: Mapping[str, Callable[[Names, _Object, _Object, list[str]], StreamEvent]] = {
     "connected": _connected,
     "dtmf": _dtmf,
     "mark": _mark,

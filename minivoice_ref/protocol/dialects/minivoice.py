@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from minivoice_ref.protocol.dialects.base import DialectSettings, Sign
-from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, layout
+from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, l16le, layout
 from minivoice_ref.protocol.dialects.fields import (
     Misread,
     Positions,
     audio,
-    media_format,
+    faulted,
     number,
     parameters,
     shown,
@@ -31,6 +31,7 @@ from minivoice_ref.protocol.dialects.fields import (
     track_named,
     tracks_named,
 )
+from minivoice_ref.protocol.dialects.formats import NamedFormat, read_format
 from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
 from minivoice_ref.protocol.media import (
     Connected,
@@ -46,7 +47,7 @@ from minivoice_ref.protocol.media import (
     WireMessage,
 )
 
-__all__ = ["MiniVoiceDialect"]
+__all__ = ["MiniVoiceDialect", "MiniVoiceEncoder"]
 
 _DEEPEST = 4
 
@@ -90,10 +91,20 @@ _OF_START = ("stream id", "call id", "account id", "custom", "encoding", "rate",
 _PARTIES: Mapping[object, Track] = {"caller": "inbound", "agent": "outbound"}
 
 
+class MiniVoiceEncoder(TwilioEncoder):
+    """Writes Twilio's shape, with any codec that it has a name for: nothing is documented."""
+
+    formats: ClassVar[tuple[MediaFormat, ...]] = (
+        *TwilioEncoder.formats,
+        MediaFormat("alaw", 8000),
+        *l16le(8000, 16000, 24000),
+    )
+
+
 class MiniVoiceDialect(BinaryDialect, name="minivoice"):
     """Reads any message whose event and fields go by a name that somebody uses."""
 
-    encoder: ClassVar[type[TwilioEncoder]] = TwilioEncoder
+    encoder: ClassVar[type[MiniVoiceEncoder]] = MiniVoiceEncoder
 
     def __init__(self, settings: DialectSettings) -> None:
         super().__init__(settings)
@@ -120,10 +131,11 @@ class MiniVoiceDialect(BinaryDialect, name="minivoice"):
             return [Unknown(message, "no event that is known by any name")]
         found = _spread(document)
         if kind == "media":
-            return [self._media(found)]
+            return self._media(message, found)
         if kind == "start":
             return self._start(message, found)
-        return [_small(kind, found)]
+        faults: list[str] = []
+        return [_small(kind, found, faults), *faulted(message, kind, faults)]
 
     def assume(self) -> Started:
         """The start that never came, in the format of the settings."""
@@ -135,7 +147,7 @@ class MiniVoiceDialect(BinaryDialect, name="minivoice"):
             return [Unknown(message, "binary on a stream whose audio is text")]
         return super()._audio(message)
 
-    def _media(self, found: Mapping[str, object]) -> Media:
+    def _media(self, message: WireMessage, found: Mapping[str, object]) -> list[StreamEvent]:
         named = _one(found, "track")
         track = track_named(named) or (_PARTIES.get(named) if type(named) is str else None)
         if track is None and named is not None:
@@ -143,68 +155,76 @@ class MiniVoiceDialect(BinaryDialect, name="minivoice"):
         if track is None:
             only = len(self._named_tracks) == 1
             track = self._named_tracks[0] if only else self.settings.one_channel
-        timestamp = _count(found, "timestamp")
         payload = audio({"payload": _one(found, "payload")}, "payload")
         self._speaks_json = True
-        return Media(
+        faults: list[str] = []
+        timestamp = _count(found, "timestamp", faults)
+        event = Media(
             track,
             payload,
             self._format,
             None if timestamp is None else self._positions.at(timestamp),
-            _count(found, "sequence"),
-            _count(found, "chunk"),
+            _count(found, "sequence", faults),
+            _count(found, "chunk", faults),
         )
+        return [event, *faulted(message, "media", faults)]
 
     def _start(self, message: WireMessage, found: Mapping[str, object]) -> list[StreamEvent]:
-        """A start is never refused: where its format cannot be read, the settings' stands in."""
-        faults: list[StreamEvent] = []
-        try:
-            format = self._read_format(found)
-        except Misread as exc:
-            format = self.settings.mono
-            faults.append(Unknown(message, f"start: {exc}; {format} is assumed"))
+        """A start is never refused: what it does not name, the settings do, or an earlier start."""
+        named = self._read_format(found)
         self._named_tracks = _read_tracks(found) or ("inbound", "outbound")
-        if format.sample_rate != self._format.sample_rate:
-            self._positions = Positions(format.sample_rate)
-        self._carry(format, self._read_layout(found))
+        if named.format.sample_rate != self._format.sample_rate:
+            self._positions = Positions(named.format.sample_rate)
+        self._carry(named.format, self._read_layout(found, named.format))
         needed = {name for word in _OF_START for name in _WORDS[word]} | {*_EVENT_KEYS}
+        needed -= {*_WORDS["encoding"], *_WORDS["rate"]} if named.faults else set()
         started = Started(
             dialect=self.name,
-            format=format,
+            format=named.format,
             tracks=self._named_tracks,
             stream_id=_word(found, "stream id"),
             call_id=_word(found, "call id"),
             account_id=_word(found, "account id"),
             custom=parameters(_one(found, "custom")),
             extra={name: value for name, value in found.items() if name not in needed},
-            assumed=bool(faults),
+            assumed=named.assumed,
         )
-        return [started, *faults]
+        return [started, *named.told(message, "start")]
 
-    def _read_format(self, found: Mapping[str, object]) -> MediaFormat:
-        encoding, rate = _one(found, "encoding"), _count(found, "rate")
-        if rate is None and isinstance(encoding, str):
-            _, _, named = encoding.partition("rate=")
-            rate = number({"rate": named or 8000}, "rate")
-        return media_format(encoding, rate, self.settings.l16 or "l16le")
+    def _read_format(self, found: Mapping[str, object]) -> NamedFormat:
+        return read_format(
+            _one(found, "encoding"),
+            {"rate": _one(found, "rate")},
+            "rate",
+            l16=self.settings.l16 or "l16le",
+            fallback=self._format,
+        )
 
-    def _read_layout(self, found: Mapping[str, object]) -> tuple[Track, ...]:
-        """The tracks that lie side by side in a binary message."""
+    def _read_layout(self, found: Mapping[str, object], format: MediaFormat) -> tuple[Track, ...]:
+        """The tracks that lie side by side in a binary message; of an unknown codec, one."""
+        only = len(self._named_tracks) == 1
+        one = self._named_tracks if only else (self.settings.one_channel,)
+        if not format.readable:
+            return one
         if _one(found, "mix") in ("mono", "stereo", "mixed"):
             return layout(_word(found, "mix"))
-        if _one(found, "channels") in (2, "2"):
-            return ("inbound", "outbound")
-        only = len(self._named_tracks) == 1
-        return self._named_tracks if only else (self.settings.one_channel,)
+        return ("inbound", "outbound") if _one(found, "channels") in (2, "2") else one
 
 
 def _kind(document: Mapping[str, object] | None) -> str | None:
-    """What kind of message this is, by whatever name; None where no name is known."""
+    """What kind of message this is, by whatever name; None where no name is known.
+
+    Several keys may say it: only those count whose word is known, the likeliest first.
+    """
+    kinds: dict[str, str] = {}
     for name, value in (document or {}).items():
-        if _plain(name) in _EVENT_KEYS and isinstance(value, str):
+        key = _plain(name)
+        if key in _EVENT_KEYS and isinstance(value, str):
             event = _plain(value[:40].rpartition(":")[2].rpartition(".")[2])
-            return _KINDS.get(event.removeprefix("stream"))
-    return None
+            kind = _KINDS.get(event.removeprefix("stream"))
+            if kind is not None:
+                kinds.setdefault(key, kind)
+    return next((kinds[key] for key in _EVENT_KEYS if key in kinds), None)
 
 
 def _plain(name: str) -> str:
@@ -241,8 +261,8 @@ def _word(found: Mapping[str, object], word: str) -> str | None:
     return text({word: _one(found, word)}, word)
 
 
-def _count(found: Mapping[str, object], word: str) -> int | None:
-    return number({word: _one(found, word)}, word)
+def _count(found: Mapping[str, object], word: str, faults: list[str]) -> int | None:
+    return number({word: _one(found, word)}, word, faults)
 
 
 def _read_tracks(found: Mapping[str, object]) -> tuple[Track, ...]:
@@ -250,7 +270,7 @@ def _read_tracks(found: Mapping[str, object]) -> tuple[Track, ...]:
     return tracks_named(named if isinstance(named, list) else [named])
 
 
-def _small(kind: str, found: Mapping[str, object]) -> StreamEvent:
+def _small(kind: str, found: Mapping[str, object], faults: list[str]) -> StreamEvent:
     """A message that is neither audio nor a start."""
     if kind == "connected":
         return Connected(_word(found, "protocol") or "", _word(found, "version") or "")
@@ -261,4 +281,4 @@ def _small(kind: str, found: Mapping[str, object]) -> StreamEvent:
         raise Misread(f"{kind}: it says nothing")
     if kind == "mark":
         return Mark(said)
-    return Digit(said, track_named(_one(found, "track")), _count(found, "duration"))
+    return Digit(said, track_named(_one(found, "track")), _count(found, "duration", faults))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from minivoice_ref.protocol.dialects.base import Sign, WirePayload
 from minivoice_ref.protocol.dialects.fields import as_json
 from minivoice_ref.protocol.dialects.json_family import JsonDialect, JsonEncoder, Names
-from minivoice_ref.protocol.media import Encoding, Started, Track, WireMessage
+from minivoice_ref.protocol.media import Encoding, MediaFormat, Started, Track, WireMessage
 
 __all__ = ["PlivoDialect", "PlivoEncoder"]
 
@@ -33,6 +33,7 @@ _MEDIA = (
 class PlivoEncoder(JsonEncoder):
     """Writes the shape; a mark has no message here, and the end is only the socket's."""
 
+    formats = (MediaFormat("mulaw", 8000), MediaFormat("l16le", 8000), MediaFormat("l16le", 16000))
     has_stop = False
 
     def __init__(self) -> None:
@@ -75,6 +76,7 @@ class PlivoDialect(JsonDialect, name="plivo"):
     """Reads the shape."""
 
     encoder = PlivoEncoder
+    numbers = int
     names = Names(custom="extra_headers")
 
     @classmethod

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from minivoice_ref.protocol.dialects.base import FALLBACK_FORMAT, Sign
-from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, MonoEncoder
+from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, MonoEncoder, l16le
 from minivoice_ref.protocol.media import (
     MediaFormat,
     Started,
@@ -27,7 +27,12 @@ __all__ = ["RawDialect", "RawEncoder"]
 class RawEncoder(MonoEncoder):
     """Writes bare audio: no start, no stop, no digits, one track."""
 
-    format: ClassVar[MediaFormat] = FALLBACK_FORMAT
+    formats: ClassVar[tuple[MediaFormat, ...]] = (
+        FALLBACK_FORMAT,
+        *l16le(16000, 24000, 48000),
+        *(MediaFormat("l16be", rate, 1) for rate in (8000, 16000, 24000, 48000)),
+        *(MediaFormat(encoding, 8000, 1) for encoding in ("mulaw", "alaw")),
+    )
 
     def _start(self, started: Started) -> list[WireMessage]:
         self._need_one_track(started)

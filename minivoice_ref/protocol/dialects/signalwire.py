@@ -1,8 +1,10 @@
 """SignalWire: Twilio's shape, protocol 0.2.0, with small differences.
 
-Ids are UUIDs, which is how a start is told from Twilio's. `media` and `stop` do not name the stream
-again, `stop` is bare, `dtmf` has a duration in milliseconds, and the audio may be 16-bit at 16 or
-24 kHz as well. The upgrade carries `Authorization: Bearer`.
+Ids are UUIDs, which is how a start is told from Twilio's: a stream whose id is none is taken for
+Twilio's, and read the same but for the name. `media` and `stop` do not name the stream again, which
+tells the audio of a stream whose start is missing; `stop` is bare, `dtmf` has a duration in
+milliseconds, and the audio may be 16-bit at 16 or 24 kHz as well. The upgrade carries
+`Authorization: Bearer`.
 
 Read next: `telnyx.py`, whose messages come in any order.
 """
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from minivoice_ref.protocol.dialects.base import Encoder, Sign, WirePayload
 from minivoice_ref.protocol.dialects.fields import as_json
 from minivoice_ref.protocol.dialects.twilio import UUID, TwilioDialect, TwilioEncoder
-from minivoice_ref.protocol.media import Started, Track, WireMessage
+from minivoice_ref.protocol.media import MediaFormat, Started, Track, WireMessage
 
 __all__ = ["SignalWireDialect", "SignalWireEncoder"]
 
@@ -26,6 +28,8 @@ _MEDIA = (
 
 class SignalWireEncoder(TwilioEncoder):
     """Writes what differs from Twilio's shape."""
+
+    formats = (*TwilioEncoder.formats, MediaFormat("l16le", 16000), MediaFormat("l16le", 24000))
 
     @classmethod
     def stream_id(cls, digits: str) -> str:
@@ -54,6 +58,7 @@ class SignalWireDialect(TwilioDialect, name="signalwire"):
     """Reads the shape; only the start is told from Twilio's."""
 
     encoder = SignalWireEncoder
+    media_name_stream = False
 
     @classmethod
     def _sign_of_start(cls, document: Mapping[str, object], body: Mapping[str, object]) -> Sign:

@@ -2,9 +2,9 @@
 
 Media may overtake each other; `sequence_number`, which counts all messages of the stream, puts them
 back (`reorder.py`). Encodings are PCMU, PCMA and L16. That its L16 is big-endian, as RFC 2586 has
-it, is an assumption with a setting. The start names no tracks, so both are taken to be there. The
-platform's `error` messages are handed on as `Unknown`, with what they say. The upgrade carries
-`x-telnyx-streaming-auth-token`.
+it, is an assumption with a setting; both orders go by that name when it is written. The start names
+no tracks, so both are taken to be there. The platform's `error` messages are handed on as
+`Unknown`, with what they say. The upgrade carries `x-telnyx-streaming-auth-token`.
 
 Read next: `plivo.py`.
 """
@@ -16,7 +16,6 @@ from typing import ClassVar, Literal
 
 from minivoice_ref.protocol.dialects.base import DialectSettings, Sign, WirePayload
 from minivoice_ref.protocol.dialects.fields import (
-    Misread,
     as_json,
     number,
     object_in,
@@ -28,6 +27,7 @@ from minivoice_ref.protocol.dialects.reorder import ReorderWindow
 from minivoice_ref.protocol.media import (
     Encoding,
     Media,
+    MediaFormat,
     Started,
     Stopped,
     StreamEvent,
@@ -38,7 +38,12 @@ from minivoice_ref.protocol.media import (
 
 __all__ = ["TelnyxDialect", "TelnyxEncoder"]
 
-_ENCODING_NAMES: Mapping[Encoding, str] = {"mulaw": "PCMU", "alaw": "PCMA", "l16be": "L16"}
+_ENCODING_NAMES: Mapping[Encoding, str] = {
+    "mulaw": "PCMU",
+    "alaw": "PCMA",
+    "l16be": "L16",
+    "l16le": "L16",
+}
 _MESSAGE = '{"event":"%s","sequence_number":"%d","stream_id":%s,"%s":%s}'
 _MEDIA = (
     '{"event":"media","sequence_number":"%d","stream_id":%s,'
@@ -48,6 +53,15 @@ _MEDIA = (
 
 class TelnyxEncoder(JsonEncoder):
     """Writes the shape; `from`, `to` and `client_state` are taken from `Started.extra`."""
+
+    formats = (
+        MediaFormat("mulaw", 8000),
+        MediaFormat("alaw", 8000),
+        MediaFormat("l16be", 8000),
+        MediaFormat("l16be", 16000),
+        MediaFormat("l16le", 8000),
+        MediaFormat("l16le", 16000),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,10 +142,7 @@ class TelnyxDialect(JsonDialect, name="telnyx"):
         if type(event) is Media:
             return events if event.sequence is None else self._window.put(event.sequence, events)
         document = object_of(message) or {}
-        try:
-            sequence = number(document, "sequence_number")
-        except Misread:
-            sequence = None
+        sequence = number(document, "sequence_number", [])
         if isinstance(event, Unknown):
             events = [_error(message, document)] if document.get("event") == "error" else events
         if isinstance(event, Stopped):

@@ -12,19 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minivoice_ref.protocol.dialects.base import Sign
-from minivoice_ref.protocol.dialects.binary_family import BinaryDialect, MonoEncoder, call_id_of
+from minivoice_ref.protocol.dialects.binary_family import (
+    BinaryDialect,
+    MonoEncoder,
+    call_id_of,
+    l16le,
+)
 from minivoice_ref.protocol.dialects.fields import (
     Misread,
     as_json,
-    media_format,
+    faulted,
     number,
     scalars,
     shown,
     text,
 )
+from minivoice_ref.protocol.dialects.formats import read_format
 from minivoice_ref.protocol.media import (
     Digit,
-    MediaFormat,
     Started,
     StreamEvent,
     Track,
@@ -40,6 +45,8 @@ _OURS = frozenset({"event", "content-type"})
 
 class VonageEncoder(MonoEncoder):
     """Writes the greeting; the call's id becomes the key `call_id`."""
+
+    formats = l16le(8000, 16000, 24000)
 
     def _start(self, started: Started) -> list[WireMessage]:
         self._need_one_track(started)
@@ -83,15 +90,15 @@ class VonageDialect(BinaryDialect, name="vonage"):
         digit = text(document, "digit")
         if digit is None:
             raise Misread("dtmf: digit is missing")
-        return [Digit(digit, None, number(document, "duration"))]
+        faults: list[str] = []
+        pressed = Digit(digit, None, number(document, "duration", faults))
+        return [pressed, *faulted(message, _DTMF, faults)]
 
     def _start(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
-        """A start is never refused: where its format cannot be read, the settings' stands in."""
-        faults: list[StreamEvent] = []
-        try:
-            self._carry(_read_content_type(document.get("content-type")), ("mixed",))
-        except Misread as exc:
-            faults.append(Unknown(message, f"content-type: {exc}; {self._wire} is assumed"))
+        """A start is never refused: what it does not name, the settings do, or an earlier one."""
+        content_type, fallback = document.get("content-type"), self._format
+        named = read_format(content_type, {}, "rate", l16="l16le", fallback=fallback)
+        self._carry(named.format, ("mixed",))
         keys = {name: value for name, value in document.items() if name not in _OURS}
         custom = scalars(keys)
         started = Started(
@@ -101,12 +108,6 @@ class VonageDialect(BinaryDialect, name="vonage"):
             call_id=call_id_of(keys),
             custom=custom,
             extra={name: value for name, value in keys.items() if name not in custom},
-            assumed=bool(faults),
+            assumed=named.assumed,
         )
-        return [started, *faults]
-
-
-def _read_content_type(value: object) -> MediaFormat:
-    """The format in `audio/l16;rate=16000`."""
-    _, _, rate = value.partition("rate=") if isinstance(value, str) else ("", "", "")
-    return media_format(value, number({"rate": rate or None}, "rate"), "l16le")
+        return [started, *named.told(message, "content-type")]

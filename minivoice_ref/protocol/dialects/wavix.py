@@ -2,7 +2,12 @@
 
 The ids stand beside `event`; `channel` says `inbound`, `outbound` or `both`. The audio is 16-bit
 little-endian at 24 kHz, 960 bytes a message of 20 ms: known from the platform alone, and therefore
-not changed by the setting for streams without a format. Numbers are numbers.
+not changed by the setting for streams without a format. Numbers are numbers, which is how its audio
+is told from that of Telnyx where the start is missing.
+
+Two ids beside `event` are little to know a platform by, and a rate of 24 kHz is much to conclude
+from them. So a start without `channel` and `event_time`, which this platform always sends, is left
+to `minivoice.py`, and its format to the settings.
 
 Read next: `exotel.py`.
 """
@@ -14,12 +19,14 @@ from typing import ClassVar
 
 from minivoice_ref.protocol.dialects.base import DialectSettings, Sign, WirePayload
 from minivoice_ref.protocol.dialects.fields import Positions, as_json, tracks_named
+from minivoice_ref.protocol.dialects.formats import NamedFormat
 from minivoice_ref.protocol.dialects.json_family import JsonDialect, JsonEncoder, Names
 from minivoice_ref.protocol.media import MediaFormat, Started, Track, WireMessage
 
 __all__ = ["WavixDialect", "WavixEncoder"]
 
 _FORMAT = MediaFormat("l16le", 24000, 1)
+_START_NAMES = frozenset("stream_id call_id channel event_time".split())
 _FORMAT_NAMES = frozenset(
     "media_format mediaFormat format encoding codec sample_rate sampleRate rate".split()
 )
@@ -32,7 +39,7 @@ _MEDIA = (
 class WavixEncoder(JsonEncoder):
     """Writes the shape; `event_time` is taken from `Started.extra`. No digits and marks here."""
 
-    format: ClassVar[MediaFormat] = _FORMAT
+    formats: ClassVar[tuple[MediaFormat, ...]] = (_FORMAT,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +80,7 @@ class WavixDialect(JsonDialect, name="wavix"):
     """Reads the shape."""
 
     encoder = WavixEncoder
+    numbers = int
     names = Names(
         body="",
         sequence="sequence_number",
@@ -90,12 +98,12 @@ class WavixDialect(JsonDialect, name="wavix"):
 
     @classmethod
     def _sign_of_start(cls, document: Mapping[str, object], body: Mapping[str, object]) -> Sign:
-        """A flat `start` with both ids is this shape's, unless it names a format."""
-        flat = {"stream_id", "call_id"} <= document.keys() and "start" not in document
+        """A flat `start` with all this is of this shape, unless it names a format."""
+        flat = _START_NAMES <= document.keys() and "start" not in document
         return Sign.START if flat and _FORMAT_NAMES.isdisjoint(document) else Sign.POSSIBLE
 
-    def _format_of(self, body: Mapping[str, object]) -> MediaFormat:
-        return _FORMAT
+    def _format_of(self, body: Mapping[str, object]) -> NamedFormat:
+        return NamedFormat(_FORMAT)
 
     def _tracks_of(self, body: Mapping[str, object]) -> tuple[Track, ...]:
         return tracks_named([body.get("channel")])
