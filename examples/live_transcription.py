@@ -26,7 +26,7 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +77,12 @@ class Words:
 
 
 class Engine(Protocol):
-    """A recogniser of one party. Its methods take their time, and are called in a thread."""
+    """A recogniser of one party. Its methods take their time, and are called in a thread.
+
+    They do not raise: a call must not suffer from a recogniser. What failed goes into `troubles`.
+    """
+
+    troubles: list[str]
 
     def hear(self, pcm: bytes, sample_rate: int) -> list[Line]:
         """Hear the next 16-bit samples; return the lines that are new or have changed."""
@@ -95,39 +100,45 @@ class Moonshine:
         model = Path(library.__file__ or "").parent / "assets" / "tiny-en"
         options = {"return_audio_data": "false"}  # or each answer would have all audio so far
         self._transcriber = library.Transcriber(model, library.ModelArch.TINY, options=options)
+        self._error: type[Exception] = library.MoonshineError
+        self.troubles: list[str] = []
         self._begin(0.0)
 
     def _begin(self, at: float) -> None:
         """Begin anew, with what comes at *at* seconds."""
         self._began = self._heard = at
-        self._known: dict[int, str] = {}
+        self._latest: dict[int, Line] = {}
+        self._changed: list[Line] = []
         self._stream = self._transcriber.create_stream(update_interval=1.0)
         self._stream.add_listener(self._note)
         self._stream.start()
-        self._changed: list[Line] = []
-        self._open = False
 
     def _note(self, event: object) -> None:
-        """Take what the recogniser says of one of its lines."""
-        line = getattr(event, "line", None)
-        if line is None:
+        """Take what the recogniser says: of one of its lines, or that its last step failed."""
+        if (error := getattr(event, "error", None)) is not None:
+            self.troubles.append(str(error))
+        if (told := getattr(event, "line", None)) is None or not (text := told.text.strip()):
             return
-        self._open = not line.is_complete
-        text = line.text.strip()
-        if text and self._known.get(line.line_id) != (told := f"{text}{line.is_complete}"):
-            self._known[line.line_id] = told
-            begin = self._began + line.start_time
-            self._changed.append(Line(begin, begin + line.duration, text, line.is_complete))
+        begin = self._began + told.start_time
+        line = Line(begin, begin + told.duration, text, told.is_complete)
+        known = self._latest.get(told.line_id)
+        if known is None or (known.text, known.complete) != (line.text, line.complete):
+            self._latest[told.line_id] = line
+            self._changed.append(line)
 
     def hear(self, pcm: bytes, sample_rate: int) -> list[Line]:
-        """See `Engine`."""
+        """See `Engine`. A failure costs what was not understood yet; it begins anew behind it."""
         samples = [sample / 32768 for sample in array("h", pcm)]
         self._heard += len(samples) / sample_rate
-        self._stream.add_audio(samples, sample_rate)
+        try:
+            self._stream.add_audio(samples, sample_rate)
+        except self._error as exc:
+            self.troubles.append(str(exc))
+            return self._begin_anew()
         lines, self._changed = self._changed, []
-        if len(self._known) >= LINES_AT_ONCE and not self._open:
-            lines += self._end()
-            self._begin(self._heard)
+        whole = all(line.complete for line in self._latest.values())
+        if whole and len(self._latest) >= LINES_AT_ONCE:
+            lines += self._begin_anew()
         return lines
 
     def finish(self) -> list[Line]:
@@ -136,10 +147,22 @@ class Moonshine:
         self._begin(0.0)
         return lines
 
+    def _begin_anew(self) -> list[Line]:
+        """End, and begin again at once; return what was left."""
+        lines, heard = self._end(), self._heard
+        self._begin(heard)
+        return lines
+
     def _end(self) -> list[Line]:
-        self._stream.stop()
+        """End; a line that the recogniser did not complete is as complete as it will be."""
+        try:
+            self._stream.stop()  # says in an event, as `_note` hears, if its last step fails
+        except self._error as exc:
+            self.troubles.append(str(exc))
         self._stream.close()
-        return self._changed
+        told = [line for line in self._changed if line.complete]
+        left = [line for line in self._latest.values() if not line.complete]
+        return told + [replace(line, complete=True) for line in left]
 
 
 class Ear:
@@ -200,8 +223,8 @@ class Ear:
                 self._lagging = False
                 self._say(f"{self.dropped / self._rate:.1f} s have been left out so far")
             pcm = b"".join([self._in_place(self._take()) for _ in range(len(self._queue))])
-            await self._tell(partial(engine.hear, pcm, self._rate))
-        await self._tell(engine.finish)
+            await self._tell(engine, partial(engine.hear, pcm, self._rate))
+        await self._tell(engine, engine.finish)
 
     def _in_place(self, frame: Frame) -> bytes:
         """The samples of *frame*, behind silence for what is missing before it.
@@ -218,9 +241,12 @@ class Ear:
         self._next = frame.position + frame.samples
         return bytes(2 * silence) + frame.pcm
 
-    async def _tell(self, work: Callable[[], Sequence[Line]]) -> None:
+    async def _tell(self, engine: Engine, work: Callable[[], Sequence[Line]]) -> None:
         """Do some of the work in a thread, and hand on what came of it."""
-        for line in await trio.to_thread.run_sync(work, limiter=THREADS):
+        lines = await trio.to_thread.run_sync(work, limiter=THREADS)
+        while engine.troubles:
+            self._say(f"the recogniser failed: {engine.troubles.pop(0)}")
+        for line in lines:
             begin, end = (self._first / self._rate + at for at in (line.begin, line.end))
             lag = max(0.0, self._newest / self._rate - end)
             self._on_line(Line(begin, end, line.text, line.complete), lag)

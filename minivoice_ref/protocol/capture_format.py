@@ -166,7 +166,7 @@ def read_handshake(line: bytes) -> Handshake:
     version = document.get("version")
     if version != VERSION or isinstance(version, bool):
         known = f"version {VERSION} is read here"
-        raise BadCapture(f"it is a capture of version {str(version)[:20]}; {known}")
+        raise BadCapture(f"it is a capture of version {ascii(version)[:20]}; {known}")
     headers, settings = document.get("headers") or [], document.get("settings") or {}
     try:
         return Handshake(

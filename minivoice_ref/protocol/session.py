@@ -177,7 +177,10 @@ class MediaSession:
         except RemoteProtocolError as exc:
             return [Unknown(message, str(exc)) for message in held]
         if self._dialect is not None:
-            events += self._advance(self._dialect, b"", self._dialect.flush())
+            try:
+                events += self._advance(self._dialect, b"", self._dialect.flush())
+            except RemoteProtocolError as exc:
+                events.append(Unknown(b"", str(exc)))
         self.state = State.CLOSED
         return events
 
