@@ -122,6 +122,9 @@ class Config:
     one_channel: str = setting(
         "mixed", "whose audio it is in a stream that does not say: inbound, outbound or mixed"
     )
+    transport: str = setting(
+        "fast", "way to read TLS and WebSockets: fast, or simple, by the libraries alone"
+    )
     webhook_method: str = setting("POST", "HTTP method of a webhook (an assumption)")
     webhook_memory: float = setting(
         604800.0, "seconds that a handled webhook is remembered, to know its duplicates"

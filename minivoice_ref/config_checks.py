@@ -30,6 +30,7 @@ _CHOICES = {
     "dialect": tuple(dict.fromkeys((*ANY, *DIALECTS))),
     "l16": ("auto", "l16le", "l16be"),
     "one_channel": ("inbound", "outbound", "mixed"),
+    "transport": ("fast", "simple"),
 }
 _AUTH_FORMS = "write `Basic USER:PASSWORD` or `Bearer TOKEN`"
 

@@ -85,8 +85,8 @@ def test_the_protocol_imports_nothing_that_waits_or_guesses(path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("trio_websocket", {"net/websocket.py"}),
-        ("wsproto", {"net/websocket.py"}),
+        ("trio_websocket", {"net/websocket.py", "net/simple_wire.py"}),
+        ("wsproto", {"net/manners.py", "net/simple_wire.py", "net/fast_wire.py"}),
         ("h11", {"net/http.py", "net/http_client.py", "net/front_door.py"}),
         ("sqlite3", {"receiver/inbox.py"}),
         ("trustme", {"certificates.py"}),
@@ -180,7 +180,7 @@ def test_every_shield_has_a_deadline_or_an_owner(path: Path) -> None:
             called = ast.unparse(node.func)
             assert called.endswith(("move_on_after", "fail_after")), f"{path}:{node.lineno}"
     if re.search(r"\.shield\s*=\s*True", text):
-        assert path.name == "websocket.py"
+        assert path.name == "simple_wire.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)

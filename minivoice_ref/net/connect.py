@@ -19,8 +19,8 @@ from urllib.parse import quote, urlsplit
 import trio
 
 from minivoice_ref.config import Timeouts
-from minivoice_ref.net.eager_tls import EagerTls
 from minivoice_ref.net.tls import describe_tls_error
+from minivoice_ref.net.tls_stream import TlsStream
 from minivoice_ref.protocol.errors import MiniVoiceError
 from minivoice_ref.protocol.redaction import redact_url
 
@@ -146,12 +146,12 @@ def _why(error: BaseException) -> str:
 
 async def open_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext, host: str, timeouts: Timeouts
-) -> EagerTls:
+) -> TlsStream:
     """Finish the client's TLS handshake within `timeouts.tls_handshake` seconds, the name checked.
 
     Raises ConnectFailed (step `tls`). Whenever it does not return, *stream* is closed.
     """
-    secured = EagerTls(stream, context, host)
+    secured = TlsStream(stream, context, host)
     try:
         await _shake_hands(secured, timeouts)
     except BaseException:
@@ -160,7 +160,7 @@ async def open_tls(
     return secured
 
 
-async def _shake_hands(secured: EagerTls, timeouts: Timeouts) -> None:
+async def _shake_hands(secured: TlsStream, timeouts: Timeouts) -> None:
     try:
         with trio.fail_after(timeouts.tls_handshake):
             await secured.do_handshake()

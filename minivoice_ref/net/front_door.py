@@ -115,13 +115,14 @@ class Door:
     """Where connections come in, whether they speak TLS, and to whom they are led.
 
     `tls` may be replaced at any time: the next connection gets the new one. `proxies` are those
-    whose word on their clients' addresses is taken.
+    whose word on their clients' addresses is taken. `transport` is the setting: how bytes are read.
     """
 
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
     tls: ssl.SSLContext | None
     site: Site
     proxies: Networks = ()
+    transport: str = "fast"
 
 
 async def serve_doors(
@@ -218,7 +219,9 @@ class _Visit:
             return True
         with crowd.handshake() as handshake:
             try:
-                self._stream = await accept_tls(self._stream, self._door.tls, self._timeouts)
+                self._stream = await accept_tls(
+                    self._stream, self._door.tls, self._timeouts, self._door.transport
+                )
             except HandshakeFailed as exc:  # the stream is closed by now
                 self.note("tls_failed", why=str(exc))
                 return False
@@ -305,6 +308,7 @@ class _Visit:
                     subprotocol=answer.subprotocol,
                     limits=self._limits,
                     timeouts=self._timeouts,
+                    transport=self._door.transport,
                 ) as socket:
                     await self._door.site.handle_stream(socket, answer)
         finally:

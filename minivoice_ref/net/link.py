@@ -38,12 +38,12 @@ class Link(trio.abc.Stream):
         self.ending = Ending()
         self._answer = answer
         self._request = b""
-        self._ended = False
         self.opened = trio.Event()
+        self.ended = trio.Event()  # nothing more comes through it
 
     def let_go(self) -> None:
         """Give the library nothing more to read, so that its reader ends."""
-        self._ended = True
+        self.ended.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Receive, but what follows the handshake only once the socket is open."""
@@ -51,8 +51,14 @@ class Link(trio.abc.Stream):
             answer, self._answer = self._answer, None
             return await answer(self._request)
         await self.opened.wait()
-        if self._ended:
+        self._refuse_if_ended()
+        return await self._receive(max_bytes)
+
+    def _refuse_if_ended(self) -> None:
+        if self.ended.is_set():
             raise trio.ClosedResourceError("the library has closed this stream")
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
         return await self._stream.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

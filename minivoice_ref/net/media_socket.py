@@ -1,8 +1,8 @@
 """MediaSocket: all that the rest of the program knows of a WebSocket.
 
 The policy is here: deadlines, the goodbye, who is told which code. How frames are read and written
-is the business of a `Wire` below it. Today there is one, over trio-websocket (`websocket.py`); a
-faster one may stand beside it, and nothing above this module would know.
+is the business of a `Wire` below it. There are two, a simple one and a fast one (`simple_wire.py`,
+`fast_wire.py`), and nothing above this module knows which it has.
 
 Read next: `websocket.py`.
 

@@ -10,7 +10,7 @@ from types import TracebackType
 import trio
 
 from minivoice_ref.config import Timeouts
-from minivoice_ref.net.eager_tls import EagerTls
+from minivoice_ref.net.tls_stream import TlsStream
 
 __all__ = ["ReplayStream", "Unwrapped", "aclose_politely", "eager_below", "linger", "peer_name"]
 
@@ -28,6 +28,11 @@ class ReplayStream(trio.abc.Stream):
     def give_back(self, data: bytes) -> None:
         """Put *data* in front of all that is still to be received."""
         self._head = data + self._head
+
+    def take_back(self) -> bytes:
+        """What was given back and has not been received; from now on all comes from below."""
+        head, self._head = self._head, b""
+        return head
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Receive at most *max_bytes*; what was given back comes first, unmixed with new bytes."""
@@ -54,11 +59,11 @@ class ReplayStream(trio.abc.Stream):
         await self.below.aclose()
 
 
-def eager_below(stream: trio.abc.Stream) -> EagerTls | None:
+def eager_below(stream: trio.abc.Stream) -> TlsStream | None:
     """The stream below *stream* that can be offered bytes without waiting, if there is one."""
     while isinstance(stream, ReplayStream):
         stream = stream.below
-    return stream if isinstance(stream, EagerTls) and stream.can_send_now else None
+    return stream if isinstance(stream, TlsStream) and stream.can_send_now else None
 
 
 async def linger(stream: trio.abc.Stream) -> None:
@@ -92,7 +97,7 @@ async def aclose_politely(stream: trio.abc.Stream, timeouts: Timeouts, *, unread
 
 def peer_name(stream: trio.abc.Stream) -> str:
     """Name the other end for a log: `192.0.2.1:40000`, `[2001:db8::1]:40000`; empty if unknown."""
-    if isinstance(stream, (trio.SSLStream, EagerTls)):
+    if isinstance(stream, (trio.SSLStream, TlsStream)):
         return peer_name(stream.transport_stream)
     if not isinstance(stream, trio.SocketStream):
         return str(getattr(stream, "peer", ""))

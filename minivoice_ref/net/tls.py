@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from minivoice_ref.config import ConfigError, Timeouts
+from minivoice_ref.net.tls_stream import TlsStream
 from minivoice_ref.protocol.errors import MiniVoiceError, Problem
 
 __all__ = [
@@ -82,15 +83,22 @@ def client_context(ca: Path | None = None) -> ssl.SSLContext:
 
 
 async def accept_tls(
-    stream: trio.abc.Stream, context: ssl.SSLContext, timeouts: Timeouts
-) -> trio.SSLStream[trio.abc.Stream]:
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
+    transport: str = "fast",
+) -> TlsStream | trio.SSLStream[trio.abc.Stream]:
     """Finish the server's TLS handshake within `timeouts.tls_handshake` seconds.
 
     Explicitly and in one task: left to the first read it would have no deadline of its own. Raises
     HandshakeFailed, the peer's fault; *stream* is closed by then and no byte of HTTP was read. If
     cancelled, the stream cannot be used any more, only closed.
     """
-    tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    tls: TlsStream | trio.SSLStream[trio.abc.Stream]
+    if transport == "simple":
+        tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    else:
+        tls = TlsStream(stream, context, server_side=True)
     try:
         with trio.fail_after(timeouts.tls_handshake):
             await tls.do_handshake()

@@ -119,7 +119,7 @@ class Addresses:
 
     def doors(self, shared: Shared) -> list[Door]:
         """The doors, with what stands behind each."""
-        proxies = shared.config.proxy_networks
+        proxies, transport = shared.config.proxy_networks, shared.config.transport
         if self.streams is None:
             sites: list[tuple[Listeners, Site]] = [(self.main, ReceiverSite(shared))]
         else:
@@ -128,11 +128,13 @@ class Addresses:
                 (self.streams, ReceiverSite(shared, http=False)),
             ]
         if shared.annex is None:
-            return [Door(listeners, self.tls, site, proxies) for listeners, site in sites]
+            return [
+                Door(listeners, self.tls, site, proxies, transport) for listeners, site in sites
+            ]
         if self.console is None:
             listeners, site = sites[0]
             sites[0] = listeners, WithAnnex(site, shared.annex)
-        doors = [Door(listeners, self.tls, site, proxies) for listeners, site in sites]
+        doors = [Door(listeners, self.tls, site, proxies, transport) for listeners, site in sites]
         if self.console is not None:
             tls = self.tls if (self.console_url or "").startswith("https") else None
             doors.append(Door(self.console, tls, shared.annex, proxies))

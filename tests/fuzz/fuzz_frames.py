@@ -6,11 +6,12 @@ from fuzz_main import instrumented, run
 
 with instrumented():
     from fuzzed_bytes import cuts_of
-    from fuzzed_frames import check_frames
+    from fuzzed_frames import TRANSPORTS, check_frames
 
 
 def check(data: bytes) -> None:
-    check_frames(data[1:], cuts_of(data))
+    for transport in TRANSPORTS:
+        check_frames(data[1:], cuts_of(data), transport)
 
 
 if __name__ == "__main__":

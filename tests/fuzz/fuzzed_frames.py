@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 import trio.testing
@@ -18,15 +17,16 @@ from minivoice_ref.net.websocket import MediaSocket, open_accepted
 from minivoice_ref.testing import MemoryStream, memory_streams
 
 LIMIT = 300  # bytes of a message
+TRANSPORTS = ("fast", "simple")
 _REQUEST = Request("GET", "/", "/", "", (("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),))
 
 
-def check_frames(data: bytes, cuts: Sequence[int], **way: Any) -> None:
-    """Messages, pongs and the end are those of the reference."""
+def check_frames(data: bytes, cuts: Sequence[int], transport: str) -> None:
+    """Messages, pongs and the end are those of the reference, whichever way reads them."""
     expected = read_frames(data, LIMIT)
 
     async def check() -> None:
-        heard, end, said = await _converse(pieces_of(data, cuts), way)
+        heard, end, said = await _converse(pieces_of(data, cuts), transport)
         assert heard == expected.messages, (heard, expected)
         assert end.code in expected.codes, (end.code, expected)
         if end.code == expected.code and not expected.earlier:
@@ -37,7 +37,7 @@ def check_frames(data: bytes, cuts: Sequence[int], **way: Any) -> None:
 
 
 async def _converse(
-    pieces: Sequence[bytes], way: dict[str, Any]
+    pieces: Sequence[bytes], transport: str
 ) -> tuple[list[str | bytes], SocketClosed, bytes]:
     """Send the pieces one by one; return what was received, how it ended, what was answered."""
     ours, theirs = memory_streams()
@@ -66,7 +66,11 @@ async def _converse(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, ours, answered)
         async with open_accepted(
-            theirs, _REQUEST, limits=Limits(message=LIMIT), timeouts=Timeouts(), **way
+            theirs,
+            _REQUEST,
+            limits=Limits(message=LIMIT),
+            timeouts=Timeouts(),
+            transport=transport,
         ) as socket:
             async with trio.open_nursery() as inner:
                 inner.start_soon(speak)

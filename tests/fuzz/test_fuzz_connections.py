@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from fuzzed_frames import LIMIT, check_frames
+from fuzzed_frames import LIMIT, TRANSPORTS, check_frames
 from fuzzed_http import check_request, check_response
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -160,4 +160,5 @@ def frames(draw: st.DrawFn) -> bytes:
 @BRIEFLY
 @given(data=frames(), cuts=_cuts)
 def test_frames_mean_what_the_reference_says(data: bytes, cuts: list[int]) -> None:
-    check_frames(data, cuts)
+    for transport in TRANSPORTS:
+        check_frames(data, cuts, transport)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,10 +13,11 @@ import pytest
 import trio
 import trio.testing
 from minivoice_ref.config import Limits, Timeouts
+from minivoice_ref.net import websocket
 from minivoice_ref.net.front_door import Admission, Door, serve_doors
 from minivoice_ref.net.http import Request, Response, refuse_method
 from minivoice_ref.net.upgrade import proposed_subprotocols
-from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_accepted
+from minivoice_ref.net.media_socket import MediaSocket, SocketClosed
 from minivoice_ref.testing import MemoryNetwork, MemoryStream, living_tasks, memory_streams
 
 HOST, PORT = "media.example.com", 80
@@ -27,6 +28,30 @@ HANDSHAKE = (
     f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
 )
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+
+class Way:
+    """Which of the two ways to carry messages is being tested."""
+
+    transport = "fast"
+
+
+@pytest.fixture(params=["fast", "simple"], autouse=True)
+def both_ways(request: pytest.FixtureRequest) -> None:
+    """Run every test of a module that imports this twice."""
+    Way.transport = request.param
+
+
+def open_accepted(
+    stream: trio.abc.Stream, request: Request, **more: Any
+) -> AbstractAsyncContextManager[MediaSocket]:
+    """`websocket.open_accepted`, the way that is being tested."""
+    return websocket.open_accepted(stream, request, transport=Way.transport, **more)
+
+
+def open_connected(url: str, **more: Any) -> AbstractAsyncContextManager[MediaSocket]:
+    """`websocket.open_connected`, the way that is being tested."""
+    return websocket.open_connected(url, transport=Way.transport, **more)
 
 
 @dataclass
@@ -114,7 +139,8 @@ async def open_house(**settings: Any) -> AsyncGenerator[House, None]:
     limits = Limits(**settings.pop("limits", {}))
     timeouts = Timeouts(**settings.pop("timeouts", {}))
     network, site, stop = MemoryNetwork(**settings.pop("network", {})), EchoSite(), trio.Event()
-    door = Door([network.listener(HOST, PORT)], settings.pop("tls", None), site)
+    listener = network.listener(HOST, PORT)
+    door = Door([listener], settings.pop("tls", None), site, transport=Way.transport)
     before = living_tasks()
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_doors, [door], stop, limits=limits, timeouts=timeouts))
@@ -218,6 +244,15 @@ async def accepted(
         yield socket, ours
     await ours.aclose()
     assert living_tasks() == before
+
+
+async def receive_in_all(socket: MediaSocket, many: int) -> list[str | bytes]:
+    """The next *many* messages, however many come at once."""
+    messages: list[str | bytes] = []
+    await trio.lowlevel.checkpoint()
+    while len(messages) < many:
+        messages += await socket.receive()
+    return messages
 
 
 async def until_closed(socket: MediaSocket) -> SocketClosed:

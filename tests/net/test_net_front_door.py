@@ -14,8 +14,9 @@ import trio.testing
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.front_door import Door, serve_doors
 from minivoice_ref.net.http_client import fetch
-from minivoice_ref.net.websocket import UpgradeRefused, open_connected
+from minivoice_ref.net.upgrade import UpgradeRefused
 from minivoice_ref.testing import MemoryNetwork, MemoryStream, living_tasks
+from net_parties import both_ways  # noqa: F401  # each test runs both ways
 from net_parties import (
     HANDSHAKE,
     HOST,
@@ -23,6 +24,7 @@ from net_parties import (
     EchoSite,
     close_frame,
     frame,
+    open_connected,
     open_house,
     read_all,
     read_close,

@@ -19,9 +19,9 @@ from minivoice_ref.net.front_door import Door, serve_doors
 from minivoice_ref.net.http_client import FetchError, fetch
 from minivoice_ref.net.media_socket import SocketClosed
 from minivoice_ref.net.tls import client_context, server_context
-from minivoice_ref.net.websocket import open_connected
 from minivoice_ref.testing import living_tasks
-from net_parties import EchoSite, read_all, read_head
+from net_parties import both_ways  # noqa: F401  # each test runs both ways
+from net_parties import EchoSite, Way, open_connected, read_all, read_head
 
 LIMITS, TIMEOUTS = Limits(), Timeouts()
 
@@ -55,7 +55,10 @@ async def serving(
     site, stop = EchoSite(), trio.Event()
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     plain = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    doors = [Door(listeners, contexts[0], site), Door(plain, None, site)]
+    doors = [
+        Door(listeners, contexts[0], site, transport=Way.transport),
+        Door(plain, None, site, transport=Way.transport),
+    ]
     ports = [found[0].socket.getsockname()[1] for found in (listeners, plain)]
     connector = TcpConnector(contexts[1], TIMEOUTS)
     with trio.fail_after(20):

@@ -31,9 +31,9 @@ from minivoice_ref.net.tls import (
     describe_tls_error,
     server_context,
 )
-from minivoice_ref.net.websocket import open_connected
 from minivoice_ref.testing import memory_streams
-from net_parties import HOST, PORT, House, open_house, read_all
+from net_parties import both_ways  # noqa: F401  # each test runs both ways
+from net_parties import HOST, PORT, House, open_connected, open_house, read_all
 from trio.testing import MockClock
 
 

@@ -15,9 +15,9 @@ import trio.testing
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.http import Request
 from minivoice_ref.net.media_socket import MediaSocket, PongTimeout, SocketClosed, goodbye_code
-from minivoice_ref.net.websocket import open_accepted, open_connected
 from minivoice_ref.protocol.errors import RemoteProtocolError
 from minivoice_ref.testing import living_tasks, memory_streams
+from net_parties import both_ways  # noqa: F401  # each test runs both ways
 from net_parties import (
     BINARY,
     CLOSE,
@@ -29,12 +29,15 @@ from net_parties import (
     accepted,
     close_frame,
     frame,
+    open_accepted,
+    open_connected,
     open_house,
     read_all,
     read_close,
     read_exactly,
     read_frame,
     read_head,
+    receive_in_all,
     rough_socket,
     until_closed,
 )
@@ -46,7 +49,7 @@ from trio.testing import MockClock
 async def test_text_and_binary_messages_arrive_in_order(autojump_clock: MockClock) -> None:
     async with accepted() as (socket, peer):
         await peer.send_all(frame(TEXT, "é".encode()) + frame(BINARY, b"\x00\xff"))
-        assert await socket.receive() + await socket.receive() == ["é", b"\x00\xff"]
+        assert await receive_in_all(socket, 2) == ["é", b"\x00\xff"]
         await socket.send("text")
         await socket.send(b"binary")
         assert await read_frame(peer) == (TEXT, b"text")
@@ -74,7 +77,7 @@ async def test_frames_split_at_every_byte_are_the_same_messages(
                     await trio.sleep(0.001)
 
             nursery.start_soon(trickle)
-            received = [m for _ in range(3) for m in await socket.receive()]
+            received = await receive_in_all(socket, 3)
         assert received == ["one", "two", bytes(200)]
         assert await read_frame(peer) == (PONG, b"p")
 
@@ -119,8 +122,9 @@ async def test_while_a_message_waits_unread_no_ping_is_answered(autojump_clock: 
         with trio.move_on_after(60) as patience:
             await read_frame(peer)
         assert patience.cancelled_caught
-        assert [await socket.receive(), await socket.receive()] == [["1"], ["2"]]
-        assert await read_frame(peer) == (PONG, b"p")
+        assert await receive_in_all(socket, 2) == ["1", "2"]
+        async with receiving(socket):
+            assert await read_frame(peer) == (PONG, b"p")
 
 
 # -- endings -----------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import trio.testing
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.connect import FetchError
 from minivoice_ref.net.media_socket import SocketClosed
-from minivoice_ref.net.websocket import open_accepted, open_connected
 from minivoice_ref.protocol.errors import LocalProtocolError
 from minivoice_ref.testing import MemoryNetwork, living_tasks, memory_streams
+from net_parties import both_ways  # noqa: F401  # each test runs both ways
 from net_parties import (
     BINARY,
     CLOSE,
@@ -26,9 +26,12 @@ from net_parties import (
     a_request,
     close_frame,
     frame,
+    open_accepted,
+    open_connected,
     read_all,
     read_exactly,
     read_head,
+    receive_in_all,
     until_closed,
 )
 from trio.testing import MockClock
@@ -129,8 +132,7 @@ async def test_a_client_sends_what_it_was_told_to(autojump_clock: MockClock) -> 
         headers = [("X-Token", "abc"), ("X-Name", "José")]
         async with connected(network, headers=headers, subprotocols=["one", "two"]) as socket:
             assert socket.subprotocol == "two"
-            assert await socket.receive() == ["early"]
-            assert await socket.receive() == ["late"]
+            assert await receive_in_all(socket, 2) == ["early", "late"]
     [request] = heard
     assert request.startswith(b"GET /path?q=1 HTTP/1.1\r\n")
     lines = request.split(b"\r\n")
@@ -267,6 +269,6 @@ async def test_a_server_that_breaks_the_protocol_is_told_by_a_client(
             assert (await until_closed(socket)).code == 1002
             await trio.sleep(1)
             below = socket._wire._manners._below
-            assert len(below.connection._proto._frame_decoder.buffer) < 1000
+            assert len(below._proto._frame_decoder.buffer) < 1000
         assert trio.current_time() == 1 + TIMEOUTS.close
     assert codes == [1002]

@@ -1,0 +1,220 @@
+"""The fast way to carry messages: whole data frames are read here, all else by the library.
+
+An essay, since this is where the time of a live stream is spent. Of a stream of audio, 100 messages
+a second, nearly each is one whole frame. Through the simple way such a frame passes the library's
+reader task, wsproto's general machine, a channel and another task: some 60 µs, of which the message
+itself needs a few. Measured by `benchmarks/receive.py`.
+
+So here whoever receives reads the byte stream itself. There is no reader task between, no channel;
+what one read delivered comes in one list:
+
+    the byte stream
+        |  one read a wake-up
+    receive() -- FrameReader -- whole data frames ----------------------> messages
+                     |                                                       ^
+                     | odd: fragments, pings, a Close, a breach              | joined fragments
+                     v                                                       |
+                  _FedLink --> trio-websocket's reader --> _Collector (wsproto with manners)
+                                       |
+                                       v
+                             pongs, the Close, 1002, 1007, 1009
+
+What is odd is handed to the library when all messages before it have been received, and `receive`
+waits until the library is through with it: the order stays, a peer that pings without end is slowed
+down as before, and a Close is answered by who always answered it. The library does not know that
+anything else ever came. Opening and sending are the simple way's.
+
+Who reads when:
+
+* Open: `receive`, and nobody while nobody receives. The simple way reads one message ahead; here
+  the peer's next words wait in the system's buffer, which is all the same to it.
+* We are closing, or the stream has ended: the library, as on the simple way, so that it sees the
+  peer's Close, or the end, for itself. A `receive` that is waiting for bytes while another task
+  closes leaves the reading to it as soon as it gets any, or is cancelled.
+* The library is through, or was cancelled: nobody but `aclose_politely`.
+
+What it costs. Text that is not UTF-8 is found when its frame is whole or the stream ends, not
+within the frame; RFC 6455 section 8.1 leaves that open. There are two ways to receive, so a test
+feeds both the same bytes and demands the same messages, the same end, the same words
+(`tests/net/test_net_two_ways.py`), and both pass the same suite of RFC 6455.
+
+Cancelled, `receive` loses nothing: between a read and the return of its messages it waits for
+nobody but the library, and what it has by then stays in `_frames` for the next time.
+
+Knows the library only by its byte stream. Read next: `front_door.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, ClassVar, NoReturn
+
+import trio
+from wsproto.connection import Connection
+from wsproto.events import Event, Message
+
+from minivoice_ref.config import Limits, Timeouts
+from minivoice_ref.net.frame_reader import FrameReader
+from minivoice_ref.net.link import Answer, Link
+from minivoice_ref.net.manners import Manners
+from minivoice_ref.net.simple_wire import SimpleWire
+from minivoice_ref.net.sockets import receive_when_ready
+from minivoice_ref.net.streams import ReplayStream
+from minivoice_ref.protocol.media import WireMessage
+
+__all__ = ["FastWire"]
+
+
+class _FedLink(Link):
+    """Gives the library one piece after the other, until it is told to read by itself."""
+
+    def __init__(self, stream: trio.abc.Stream, timeouts: Timeouts, answer: Answer | None) -> None:
+        super().__init__(stream, timeouts, answer)
+        self._piece = b""
+        self._fed = trio.Event()
+        self.through = trio.Event()  # the library has dealt with all that it was fed
+        self.by_itself = False
+
+    def feed(self, piece: bytes) -> None:
+        """Let the library deal with *piece*, which is when `through` is set again."""
+        self._piece = piece
+        if not self.ended.is_set():
+            self.through = trio.Event()
+        self._fed.set()
+
+    def leave_reading(self, rest: bytes) -> None:
+        """Let the library read from now on, behind the *rest* of what was read already."""
+        self._piece += rest
+        self.by_itself = True
+        self._fed.set()
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.through.set()
+        self._fed.set()
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
+        await trio.lowlevel.checkpoint()
+        while not self._piece and not self.by_itself:
+            self.through.set()
+            self._fed = trio.Event()
+            await self._fed.wait()
+            self._refuse_if_ended()
+        piece, self._piece = self._piece, b""
+        return piece or await super()._receive(max_bytes)
+
+
+class _Collector(Manners):
+    """Keeps the messages that wsproto finds for `receive`; the library sees the rest."""
+
+    def __init__(self, below: Connection, limit: int, link: Link, frames: FrameReader) -> None:
+        super().__init__(below, limit, link)
+        self._frames = frames
+        self._parts: list[Any] = []  # of the message in progress: all text, or all bytes
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            if isinstance(event, Message):
+                self._collect(event)
+            else:
+                yield event
+
+    def _collect(self, event: Message[Any]) -> None:
+        """Join the fragments of a message. What comes while the socket closes is for nobody."""
+        self._parts.append(event.data)
+        if event.message_finished:
+            message = type(event.data)().join(self._parts)
+            self._parts = []
+            if self._ending.end is None:
+                self._frames.messages.append(message)
+
+
+class FastWire(SimpleWire):
+    """Messages over *stream*, read by whoever receives. *answer* is as in `Link`."""
+
+    _link_class: ClassVar[type[Link]] = _FedLink
+    link: _FedLink
+
+    def __init__(
+        self,
+        stream: ReplayStream,
+        limits: Limits,
+        timeouts: Timeouts,
+        answer: Answer | None = None,
+    ) -> None:
+        super().__init__(stream, limits, timeouts, answer)
+        below = stream.below
+        self._source: Callable[[], Awaitable[bytes | bytearray]] = below.receive_some
+        if isinstance(below, trio.SocketStream):
+            self._source = partial(receive_when_ready, below)
+        self._frames: FrameReader
+        self._reading = False
+        self._closing = False
+        self._odd_is_fed = False
+
+    def _new_manners(self, below: Connection) -> Manners:
+        self._frames = FrameReader(self._limits.message, masked=not below.client)
+        self._frames.take(self._stream.take_back())
+        return _Collector(below, self._limits.message, self.link, self._frames)
+
+    async def receive(self) -> list[WireMessage]:
+        frames = self._frames
+        if frames.messages:  # they came with the handshake
+            await trio.lowlevel.checkpoint()
+        while not frames.messages:
+            data: bytes | bytearray = b""  # here, so that what was read last is held only once
+            if frames.odd:
+                await self._serve_odd()
+                continue
+            if self.ending.end is not None or self.link.by_itself:
+                await self._raise_end()
+            self._reading = True
+            try:
+                data = await self._source()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the library will find the same, and say so
+            finally:
+                self._reading = False
+                if self._closing:
+                    self._leave_reading(data)
+            if not data:
+                self._leave_reading()
+            elif not self._closing:
+                frames.take(data)
+        messages, frames.messages = frames.messages, []
+        return messages  # noqa: ASYNC910  # there is a checkpoint on each way to get some
+
+    async def _serve_odd(self) -> None:
+        """Have the library deal with what is odd; then find the messages behind it."""
+        if not self._odd_is_fed:  # else by a receive that was cancelled while it waited
+            self.link.feed(self._frames.odd)
+            self._odd_is_fed = True
+        await self.link.through.wait()
+        self._odd_is_fed = False
+        if self.ending.end is not None:
+            self._frames.give_up()  # nothing behind it counts
+        else:
+            self._frames.go_on()
+
+    def _leave_reading(self, data: bytes | bytearray = b"") -> None:
+        """Let the library read from now on, behind *data* and what was not taken apart yet."""
+        if self.link.by_itself:
+            return
+        if self._odd_is_fed:
+            self._frames.odd = b""
+        self._frames.messages.clear()
+        self.link.leave_reading(self._frames.give_up() + data)
+
+    async def _raise_end(self) -> NoReturn:
+        """Wait until the library knows how it ended, and raise that."""
+        await trio.lowlevel.checkpoint()
+        if self.ending.end is None:
+            await self.link.ended.wait()
+        raise self.ending.error()
+
+    async def close(self, code: int, reason: str) -> None:
+        self._closing = True
+        if not self._reading:
+            self._leave_reading()
+        await super().close(code, reason)
