@@ -103,7 +103,12 @@ class Config:
     )
     trusted_proxies: str | None = setting(
         None,
-        "networks of the proxies whose Forwarded or X-Forwarded-For we believe; unset: nobody's",
+        "networks of the proxies whose word on their clients' addresses we take; unset: nobody's",
+    )
+    proxy_header: str = setting(
+        "x-forwarded-for",
+        "header in which they write it, x-forwarded-for or forwarded: what else a client sends "
+        "passes through them unchanged",
     )
     insecure: bool = setting(
         False,

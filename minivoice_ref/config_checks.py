@@ -28,6 +28,7 @@ _SHORTEST_SECRET = 8  # characters; a shorter one would also be found in half of
 _CHOICES = {
     "track": _TRACKS,
     "dialect": tuple(dict.fromkeys((*ANY, *DIALECTS))),
+    "proxy_header": ("x-forwarded-for", "forwarded"),
     "l16": ("auto", "l16le", "l16be"),
     "one_channel": ("inbound", "outbound", "mixed"),
     "transport": ("fast", "simple"),

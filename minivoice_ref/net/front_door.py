@@ -53,12 +53,12 @@ from typing import Protocol
 
 import trio
 
-from minivoice_ref.config import Limits, Networks, Timeouts
+from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.crowd import Crowd, Overrun
 from minivoice_ref.net.drain import Drain
 from minivoice_ref.net.http import ConnectionLost, HttpConnection
 from minivoice_ref.net.http_messages import Request, Response
-from minivoice_ref.net.proxies import client_of, is_among
+from minivoice_ref.net.proxies import Proxies, is_among
 from minivoice_ref.net.streams import aclose_politely, peer_name
 from minivoice_ref.net.tls import HandshakeFailed, accept_tls
 from minivoice_ref.net.upgrade import is_upgrade, refuse_upgrade
@@ -121,7 +121,7 @@ class Door:
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
     tls: ssl.SSLContext | None
     site: Site
-    proxies: Networks = ()
+    proxies: Proxies = Proxies()
     transport: str = "fast"
 
 
@@ -203,7 +203,7 @@ class _Visit:
 
     async def run(self, crowd: Crowd) -> None:
         """Serve the connection and close it. Raises only what is a fault of ours."""
-        is_proxy = is_among(self._peer, self._door.proxies)
+        is_proxy = is_among(self._peer, self._door.proxies.networks)
         with crowd.visit(self._peer, is_proxy=is_proxy) as overrun:
             if overrun is not None:
                 self.note("limit", limit=overrun.limit, status=overrun.status)
@@ -261,7 +261,7 @@ class _Visit:
         while await self._is_there_a_request(http, first):
             first = False
             request = await http.read_head()
-            request = replace(request, peer=client_of(request, self._door.proxies))
+            request = replace(request, peer=self._door.proxies.client_of(request))
             if is_upgrade(request):
                 return await self._serve_upgrade(http, request)
             request = await http.read_body(request)

@@ -1,9 +1,10 @@
 """Whom a request comes from, where it came through proxies.
 
-Anybody can write a header. So what `Forwarded` (RFC 7239) or `X-Forwarded-For` says is believed as
+Anybody can write a header. So what `X-Forwarded-For` or `Forwarded` (RFC 7239) says is believed as
 far as proxies that the settings name have written it: from the right, where the nearest proxy adds
 its word, to the first address that is no such proxy. That one is the client; what stands to the
-left of it is the client's own tale.
+left of it is the client's own tale. So is all of the header that the proxies do not write, since
+they pass it on unchanged: only the one that the settings name is looked at.
 
 Pure. Read next: `crowd.py`.
 """
@@ -13,11 +14,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from minivoice_ref.config import Networks
 from minivoice_ref.net.http_messages import Request, tokens
 
-__all__ = ["client_of", "is_among", "read_address"]
+__all__ = ["Proxies", "is_among", "read_address"]
 
 _FOR = re.compile(r'(?:^|;)[ \t]*for="?(\[[0-9a-f:.%]+\]|[^";,:\s\[\]]+)(?::[^";,\s]*)?"?', re.I)
 _MOST_HOPS = 32
@@ -37,31 +39,36 @@ def read_address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
     return address
 
 
-def client_of(request: Request, proxies: Networks) -> str:
-    """The address of the client, by the words of the *proxies*; `request.peer` where it is none."""
-    client = request.peer
-    for hop in _hops(request):
-        if not is_among(client, proxies):
-            return client
-        address = read_address(hop)
-        if address is None:  # `unknown`, or a name that hides it: nobody beyond can be told apart
-            return client
-        client = f"[{address}]" if address.version == 6 else str(address)
-    return client
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies that are trusted, and the header in which they write: in lower case."""
+
+    networks: Networks = ()
+    header: str = "x-forwarded-for"
+
+    def client_of(self, request: Request) -> str:
+        """The address of the client, by the proxies' words; `request.peer` where it is no proxy."""
+        client = request.peer
+        for hop in self._hops(request):
+            if not is_among(client, self.networks):
+                break
+            address = read_address(hop)
+            if address is None:  # `unknown`, or a name that hides it: nobody beyond can be told
+                break
+            client = f"[{address}]" if address.version == 6 else str(address)
+        return client
+
+    def _hops(self, request: Request) -> Iterator[str]:
+        """Who asked by way of whom, the nearest first."""
+        for hop in tokens(request.header(self.header))[: -_MOST_HOPS - 1 : -1]:
+            if self.header == "forwarded":
+                match = _FOR.search(hop)
+                yield match[1] if match is not None else ""
+            else:
+                yield hop
 
 
 def is_among(peer: str, networks: Networks) -> bool:
     """Whether the address of *peer*, with or without a port, is in one of the *networks*."""
     address = read_address(peer)
     return address is not None and any(address in network for network in networks)
-
-
-def _hops(request: Request) -> Iterator[str]:
-    """Who was asked by whom, the nearest first. `Forwarded` counts where both headers are there."""
-    forwarded = tokens(request.header("forwarded"))
-    if forwarded:
-        for element in forwarded[: -_MOST_HOPS - 1 : -1]:
-            match = _FOR.search(element)
-            yield match[1] if match is not None else ""
-    else:
-        yield from tokens(request.header("x-forwarded-for"))[: -_MOST_HOPS - 1 : -1]

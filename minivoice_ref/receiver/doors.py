@@ -19,6 +19,7 @@ import trio
 
 from minivoice_ref.config import Config, ConfigError, is_loopback, split_address
 from minivoice_ref.net.front_door import Door, Site
+from minivoice_ref.net.proxies import Proxies
 from minivoice_ref.net.tls import server_context
 from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.annex import WithAnnex
@@ -119,7 +120,8 @@ class Addresses:
 
     def doors(self, shared: Shared) -> list[Door]:
         """The doors, with what stands behind each."""
-        proxies, transport = shared.config.proxy_networks, shared.config.transport
+        proxies = Proxies(shared.config.proxy_networks, shared.config.proxy_header)
+        transport = shared.config.transport
         if self.streams is None:
             sites: list[tuple[Listeners, Site]] = [(self.main, ReceiverSite(shared))]
         else:

@@ -199,7 +199,10 @@ class Journal:
             return {str(name): self._clean(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._clean(item) for item in value]
-        text = str(value)
+        return self.without_secrets(str(value))
+
+    def without_secrets(self, text: str) -> str:
+        """*text* without the secrets we know and without stream tokens: whatever is to be kept."""
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return hide_tokens(text)

@@ -31,10 +31,11 @@ def fit_to_open_files(config: Config) -> tuple[Config, str | None]:
     A stream that is recorded or captured has a file of its own for each.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    each = 1 + config.record + config.capture
-    room = max(1, (soft - _KEPT_BACK) // each)
-    if soft == resource.RLIM_INFINITY or config.limits.connections <= room:
+    limits, files = config.limits, config.record + config.capture
+    needed = limits.connections + files * min(limits.streams, limits.connections)
+    if soft == resource.RLIM_INFINITY or needed + _KEPT_BACK <= soft:
         return config, None
-    limits = dataclasses.replace(config.limits, connections=room)
+    room = max(1, (soft - _KEPT_BACK) // (1 + files))
+    limits = dataclasses.replace(limits, connections=room)
     why = f"the process may open {soft} files, so {room} connections are let in at once"
     return dataclasses.replace(config, limits=limits), why

@@ -150,9 +150,13 @@ class ReceiverSite:
 
     def note(self, kind: str, **fields: Any) -> None:
         """Log trouble with a connection."""
+        overruns = self._shared.overruns
         if kind == "limit":
             fields.pop("status", None)
-            return self._shared.overruns.count(fields.pop("limit"), "MV-314", **fields)
+            return overruns.count(fields.pop("limit"), "MV-314", **fields)
+        if kind != "failed" and not overruns.has_ration(kind):
+            return
+        fields["left_out"] = overruns.left_out(kind)
         error = fields.pop("error", None)
         if isinstance(error, BaseException):
             if _is_told(error):

@@ -42,6 +42,7 @@ This module knows no wire format and no HTTP. Read next: `routes.py`, which lets
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -189,14 +190,15 @@ class _Supervisor:
 
     async def _keepalive(self) -> None:  # noqa: ASYNC910  # sleeping is one
         """Ping, so that idle proxies keep the connection, and dead ones are found out."""
-        try:
+        with suppress(SocketClosed):  # `_receive` hears of it too, after what came before it
             while True:
                 await trio.sleep(self._config.timeouts.ping_every)
-                self._round_trip = await self._socket.ping()
-        except PongTimeout:
-            self.end(endings.NO_PONG)
-        except SocketClosed:
-            pass  # `_receive` hears of it too, after the messages that came before it
+                asked = trio.current_time()
+                try:
+                    self._round_trip = await self._socket.ping()
+                except PongTimeout:
+                    if self._heard_at < asked:  # else the pong waits behind unread messages
+                        self.end(endings.NO_PONG)
 
     async def _watch_clock(self) -> None:
         """End a stream that stays silent or lasts too long; say now and then how it goes."""
@@ -210,12 +212,11 @@ class _Supervisor:
         while True:
             quiet = self._heard_at + timeouts.silence
             await trio.sleep_until(min(longest, quiet, progress))
-            now = trio.current_time()
-            if now >= longest:
+            if trio.current_time() >= longest:
                 self.end(endings.too_long(timeouts.longest_stream))
-            elif now >= self._heard_at + timeouts.silence:
+            elif trio.current_time() >= self._heard_at + timeouts.silence:
                 self.end(endings.silent(timeouts.silence))
-            elif now >= progress:
+            elif trio.current_time() >= progress:
                 progress += self._config.progress_every
                 self._note("progress", ping=self._round_trip, **self._intake.summary())
 
@@ -331,8 +332,7 @@ class _Supervisor:
         note("streams", what, call_id=self._call_id, stream_id=self._id, **fields)
 
     def _note_account(self) -> None:
-        recording = self._recording
-        if recording is not None and recording.file and recording.not_recorded:
+        if (recording := self._recording) and recording.file and recording.not_recorded:
             self._note("recording_lacks", code="MV-707", samples=recording.not_recorded)
         self._note(
             "account",

@@ -10,6 +10,7 @@ It costs most of a microsecond a step. Knows nothing of logs. Read next: `server
 
 from __future__ import annotations
 
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ __all__ = ["Watchdog", "current_stream", "watched_loop"]
 current_stream: ContextVar[str | None] = ContextVar("current_stream", default=None)
 """The id of the stream that a task works for."""
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_OURS = (str(Path(__file__).parent.parent), str(Path(trio.__file__).parent))
+_STANDARD = sysconfig.get_path("stdlib")
 _DEEPEST = 100  # coroutines that wait for each other
 
 
@@ -85,4 +87,6 @@ def _waits_in(task: trio.lowlevel.Task) -> tuple[str | None, str | None]:
 
 
 def _is_ours(code: CodeType) -> bool:
-    return code.co_filename.startswith((_PACKAGE, str(Path(trio.__file__).parent)))
+    """Whether a function is not the application's: our own, Trio's, the standard library's."""
+    name = code.co_filename
+    return name.startswith(_OURS) or (name.startswith(_STANDARD) and "site-packages" not in name)

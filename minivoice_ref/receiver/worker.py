@@ -128,7 +128,7 @@ class Worker:
                 note("handled")
                 return
             told = told_of(failure)
-            error = told["error"]
+            error = self._journal.without_secrets(told["error"])
             note = partial(note, level=logging.ERROR, **told)
             if attempt >= self._attempts:
                 await self._insist(partial(self._inbox.set_aside, waiting.number, error))

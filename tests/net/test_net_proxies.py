@@ -7,7 +7,7 @@ import pytest
 from minivoice_ref.config import Networks
 from minivoice_ref.config_checks import read_networks
 from minivoice_ref.net.http_messages import Headers, Request
-from minivoice_ref.net.proxies import client_of, is_among
+from minivoice_ref.net.proxies import Proxies, is_among
 
 PROXIES: Networks = read_networks("10.0.0.0/8, 2001:db8:ffff::/48")
 
@@ -44,17 +44,24 @@ def asked(peer: str, *headers: tuple[str, str]) -> Request:
 def test_a_client_is_who_the_nearest_trusted_proxies_say(
     peer: str, header: tuple[str, str] | None, client: str
 ) -> None:
-    assert client_of(asked(peer, *([header] if header else [])), PROXIES) == client
+    name, headers = (header[0], [header]) if header else ("x-forwarded-for", [])
+    assert Proxies(PROXIES, name.lower()).client_of(asked(peer, *headers)) == client
 
 
-def test_of_both_headers_the_standard_one_counts() -> None:
+@pytest.mark.parametrize(
+    ("header", "client"), [("x-forwarded-for", "192.0.2.1"), ("forwarded", "192.0.2.2")]
+)
+def test_only_the_header_that_the_proxies_write_is_looked_at(header: str, client: str) -> None:
     both = (("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.2"))
-    assert client_of(asked("10.0.0.1:5", *both), PROXIES) == "192.0.2.2"
+    proxies = Proxies(PROXIES, header)
+    assert proxies.client_of(asked("10.0.0.1:5", *both)) == client
+    only_other = [pair for pair in both if pair[0].lower() != header]
+    assert proxies.client_of(asked("10.0.0.1:5", *only_other)) == "10.0.0.1:5"
 
 
 def test_a_chain_of_proxies_without_end_is_not_followed() -> None:
     endless = ("X-Forwarded-For", "192.0.2.1, " + ", ".join(["10.0.0.2"] * 5000))
-    assert client_of(asked("10.0.0.1:5", endless), PROXIES) == "10.0.0.2"
+    assert Proxies(PROXIES).client_of(asked("10.0.0.1:5", endless)) == "10.0.0.2"
 
 
 def test_no_network_holds_what_is_no_address() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from receiver_lab import Caller, Lab, open_lab, patient, settings, settle, webhook
+from receiver_lab import HOST, Caller, Lab, open_lab, patient, settings, settle, webhook
 
 from minivoice_ref.config import Limits
 from minivoice_ref.net.upgrade import UpgradeRefused
@@ -77,6 +77,19 @@ async def test_what_goes_on_beyond_a_limit_is_told_again_after_a_minute(
             await trio.sleep(1)
         said = await lab.lines("streams", "limit")
         assert [line["refused"] for line in said] == [1, 60]
+
+
+async def test_strangers_cannot_flood_the_log(tmp_path: Path, autojump_clock: object) -> None:
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        for _ in range(2):
+            for _ in range(80):
+                async with await lab.network.connect(HOST, 80, False) as stream:
+                    await stream.send_all(b"no HTTP\r\n\r\n")
+                    assert b" 400 " in bytes(await stream.receive_some())
+            await trio.sleep(61)
+        said = await lab.lines("streams", "connection")
+        assert len(said) == 100
+        assert [line["left_out"] for line in said if "left_out" in line] == [30]
 
 
 async def test_a_refused_upgrade_says_when_to_come_back(
