@@ -141,6 +141,10 @@ answer_request [CallPlan.answer_method]
 answer_request_time [Timeouts.response]
   an answer, and the acceptance of a webhook, may take this long
   why: not documented
+stream_close_time [Timeouts.close]
+  a receiver answers the Close of its stream within this time, else the stream broke
+    (--close-within)
+  why: not documented
 answered_first [CallPlan.answered_first]
   call.answered is sent once the answer is known to be good, not before it is asked for
   why: only the usual order of events is documented

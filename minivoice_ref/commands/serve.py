@@ -105,10 +105,16 @@ def _test_calls(config: Config) -> SimulatedCalls:
 
 
 def _print_json_urls(server: Server) -> None:
-    print(json.dumps({"urls": dataclasses.asdict(server.urls)}), flush=True)
+    public = server.public_urls and dataclasses.asdict(server.public_urls)
+    urls = {"urls": dataclasses.asdict(server.urls), "public_urls": public}
+    print(json.dumps(urls), flush=True)
 
 
 def _print_urls(server: Server) -> None:
     for name, url in dataclasses.asdict(server.urls).items():
         if url is not None:
             print(f"{name:<9} {url}", flush=True)
+    if server.public_urls is not None:
+        print("\nWhat the platform is given (public_url):", flush=True)
+        for name in ("answer", "webhooks", "stream"):
+            print(f"{name:<9} {getattr(server.public_urls, name)}", flush=True)

@@ -106,7 +106,9 @@ def faults(document: object, path: str = "") -> Iterator[Problem]:
             continue
         seen.add(id(value))
         if depth > MAX_DEPTH:
-            yield Problem(where, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
+            yield Problem(
+                _outermost(where), f"is nested deeper than {MAX_DEPTH} levels", "flatten it"
+            )
             continue
         if isinstance(value, dict):
             yield from _key_faults(value, where)
@@ -135,6 +137,11 @@ def at(path: str, key: object) -> str:
     if not isinstance(key, str) or not _NAME.fullmatch(key):
         return f"{path}[{shown(key)}]"
     return f"{path}.{key}" if path else key
+
+
+def _outermost(path: str) -> str:
+    """Where *path* begins: of one that leads into 64 levels nobody wants to read the rest."""
+    return path if len(path) <= _SHOWN else path[:_SHOWN].rstrip("[.0123456789") + "…"
 
 
 def kind(value: object) -> str:

@@ -81,6 +81,19 @@ class Addresses:
             console=self.console_url,
         )
 
+    def public_urls(self, config: Config) -> Urls | None:
+        """The URLs to give to the platform where they differ from those that were bound."""
+        if config.public_url is None:
+            return None
+        base = config.public_url.rstrip("/")
+        return Urls(
+            base=base,
+            answer=f"{base}/answer",
+            webhooks=f"{base}/webhooks",
+            stream=self.stream_base(config),
+            health=f"{base}/health",
+        )
+
     def stream_base(self, config: Config) -> str:
         """What stream tokens are appended to. Always `wss`: the platform takes nothing else."""
         if config.public_url is not None:

@@ -65,9 +65,10 @@ _CAPTURE_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running receiver."""
+    """A running receiver. `public_urls` are None where no `public_url` is set."""
 
     urls: Urls
+    public_urls: Urls | None
     _stop: trio.Event = field(repr=False)
     _read_certificate_anew: Callable[[], None] = field(repr=False)
 
@@ -154,7 +155,8 @@ async def _serving(shared: Shared, addresses: Addresses) -> AsyncIterator[Server
         await serving.start(
             partial(serve_doors, doors, shared.stop, limits=limits, timeouts=timeouts)
         )
-        yield Server(addresses.urls, shared.stop, read_certificate_anew)
+        public = addresses.public_urls(config)
+        yield Server(addresses.urls, public, shared.stop, read_certificate_anew)
 
 
 def _tell_doubts(shared: Shared, addresses: Addresses, few: str | None) -> None:

@@ -139,7 +139,10 @@ class ConformanceReport:
             " Unseen: what only the receiver's own log tells."
         ]
         if self.late > _BUSY:
-            lines += [f"Frames left up to {self.late:.2f} s late: fewer --jobs judge more fairly."]
+            lines += [
+                f"Frames left up to {self.late:.2f} s late: what judges times is less sure by that."
+                " Try fewer --jobs."
+            ]
         return "\n".join(lines)
 
     def _counts(self) -> str:

@@ -69,6 +69,8 @@ def _problems(plan: LoadPlan) -> Iterator[Problem]:
         yield Problem("rate", f"{plan.rate!r} is not a positive number", "it counts calls a second")
     if not 0 <= plan.faults_on <= 100:
         yield Problem("faults_on", f"{plan.faults_on!r} is not a percentage", "give 0 to 100")
+    elif plan.faults_on < 100 and not plan.call.faults:
+        yield Problem("faults_on", "there are no faults to have", "name some with --fault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

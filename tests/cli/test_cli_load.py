@@ -198,6 +198,7 @@ def test_a_load_at_nobody_fails_and_says_why_once(
         (["--calls", "0"], "calls"),
         (["--rate", "-1"], "rate"),
         (["--faults-on", "120"], "faults_on"),
+        (["--faults-on", "40"], "no faults to have"),
         (["--ca", "/nowhere/ca.pem"], "/nowhere/ca.pem"),
     ],
 )

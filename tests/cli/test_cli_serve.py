@@ -65,6 +65,21 @@ def test_a_call_at_a_served_receiver_passes_and_sigterm_drains_it(
     assert len(list((tmp_path / "data" / "recordings").glob("*.wav"))) == 1
 
 
+def test_behind_a_proxy_the_urls_for_the_platform_are_printed_too(tmp_path: Path) -> None:
+    options = ["--plain", "--data", str(tmp_path), "--public-url", "https://voice.example.com/a/"]
+    with serving(*options, environ={}) as (process, line):
+        assert line.startswith("base      http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    assert printed.endswith(
+        "\nWhat the platform is given (public_url):\n"
+        "answer    https://voice.example.com/a/answer\n"
+        "webhooks  https://voice.example.com/a/webhooks\n"
+        "stream    wss://voice.example.com/a/stream\n"
+    )
+
+
 def test_a_plain_receiver_prints_its_urls_for_people(tmp_path: Path) -> None:
     with serving("--plain", "--data", str(tmp_path), environ={}) as (process, line):
         assert line.startswith("base      http://127.0.0.1:")

@@ -446,7 +446,7 @@ def test_problems_of_one_entry_are_not_those_of_its_tenfold() -> None:
         (b'{"actions": [{"hold": {"x": [Infinity]}}]}', "actions[0].hold.x[0]", "too large"),
         (
             b'{"actions": [{"hold": {"x": %s}}]}' % (b"[" * 70 + b"]" * 70),
-            "actions[0].hold.x" + "[0]" * 60,
+            "actions[0].hold.x" + "[0]" * 14 + "…",
             "is nested deeper than 64 levels",
         ),
     ],

@@ -232,10 +232,12 @@ DEEP = b'{"actions":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (Response(200, b'{"actions": {}}'), "actions"),
         (Response(200, b'{"actions": [{"type": "dance"}]}'), "actions[0]"),
         (Response(200, DEEP), "nested deeper"),
+        (Response(200, b'{"actions": [' + b"[" * 98 + b"]" * 98 + b"]}"), "actions[0][0]"),
         (Response(200, b'{"actions": []}' + b" " * 10_000_000), "response"),
     ],
     ids=[
-        "500", "404", "302", "empty", "not-json", "list", "no-list", "unknown", "deep", "huge",
+        "500", "404", "302", "empty", "not-json", "list", "no-list", "unknown", "deep", "deep-100",
+        "huge",
     ],
 )  # fmt: skip
 async def test_a_bad_answer_fails_the_call(
