@@ -144,6 +144,16 @@ class Config:
         None,
         "seconds that a task may block the event loop before the log names it; unset: no watch",
     )
+    metrics: bool = setting(False, "serve figures for Prometheus at /metrics (extra `metrics`)")
+    metrics_auth: str | None = setting(
+        None,
+        "`Basic USER:PASSWORD` or `Bearer TOKEN` that a scraper has to show; unset: only this "
+        "machine may ask",
+        secret=True,
+    )
+    ready_lag: float = setting(
+        0.1, "seconds that the event loop may be late before /ready asks for no more calls"
+    )
     console: bool = setting(
         False, "serve the console, to watch and hear calls in a browser, at /console/"
     )

@@ -94,6 +94,9 @@ def _address_problems(config: Config) -> Iterator[Problem]:
         if address is not None and not _is_address(address):
             mend = "write for example 127.0.0.1:8443 or [::]:8443"
             yield Problem(name, f"{address!r} is not HOST:PORT", mend)
+    if config.metrics and not config.metrics_auth and (config.plain or config.public_url):
+        problem = "is needed where a proxy may stand in front: behind it, everybody is on loopback"
+        yield Problem("metrics_auth", problem, _AUTH_FORMS)
     if config.console and not config.console_token:
         yield from _open_console_problems(config)
     if config.public_url is not None and not _is_https_url(config.public_url):
@@ -164,7 +167,7 @@ def _access_problems(config: Config) -> Iterator[Problem]:
         if secret is not None and len(secret) < _SHORTEST_SECRET:
             problem = f"is shorter than {_SHORTEST_SECRET} characters" if secret else "is empty"
             yield Problem(name, problem, "give a long random text or leave it unset")
-    for name in ("answer_auth", "stream_auth"):
+    for name in ("answer_auth", "stream_auth", "metrics_auth"):
         kind, _, shown = (getattr(config, name) or "Bearer ok").partition(" ")
         good = (kind == "Bearer" and shown.strip()) or (kind == "Basic" and ":" in shown)
         if not good or not shown.isascii():

@@ -26,6 +26,7 @@ from minivoice_ref.console import open_console
 from minivoice_ref.console_calls import SimulatedCalls, stream_as_ordered
 from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.tls import client_context
+from minivoice_ref.receiver.annex import OpenAnnex, together
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.server import Server, serve_until_signal
 from minivoice_ref.receiver.terminal import log_to_terminal
@@ -66,14 +67,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="name in the log whoever keeps the event loop from turning for so long",
     )
+    _add_annexes(parser)
+    add_json(parser)
+
+
+def _add_annexes(parser: argparse.ArgumentParser) -> None:
+    """Declare what shows others how it goes."""
     console = "serve the console at /console/: watch and hear calls in a browser"
     parser.add_argument("--console", action="store_true", default=None, help=console)
     parser.add_argument(
         "--console-listen", metavar="HOST:PORT", help="a door of its own for the console"
     )
+    metrics = "serve figures for Prometheus at /metrics"
+    parser.add_argument("--metrics", action="store_true", default=None, help=metrics)
     tests = "let the console place test calls"
     parser.add_argument("--console-test-calls", action="store_true", default=None, help=tests)
-    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,7 +97,14 @@ def run(arguments: argparse.Namespace) -> int:
             calls.urls = server.urls
         show(server)
 
-    annex = partial(open_console, test_caller=calls) if config.console else None
+    annexes: list[OpenAnnex] = []
+    if config.console:
+        annexes.append(partial(open_console, test_caller=calls))
+    if config.metrics:
+        from minivoice_ref.metrics import open_metrics  # of an extra, for who wants them
+
+        annexes.append(open_metrics)
+    annex = together(*annexes) if annexes else None
     app = App() if calls is None else App(on_answer=stream_as_ordered)
     with log_to_terminal():
         run_trio(partial(serve_until_signal, app, config, annex=annex, on_started=on_started))

@@ -78,7 +78,7 @@ def open_console(
 class Console:
     """See the essay above."""
 
-    prefix = _PREFIX
+    prefixes: tuple[str, ...] = (_PREFIX,)
 
     def __init__(self, shared: Shared, stop: trio.Event, test_caller: TestCaller | None) -> None:
         self._shared = shared

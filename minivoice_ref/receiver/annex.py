@@ -1,8 +1,9 @@
-"""The seam for whoever watches a receiver and has pages of its own, such as the console.
+"""The seam for whoever watches a receiver and has pages of its own: the console, the metrics.
 
 A receiver without an annex is complete. One that is given to `serve` is told of every line of the
 logs, of every webhook and of every stream, and its pages stand below a path of their own behind the
-same doors, or behind a door of their own (`console_listen`). The receiver knows no more of it.
+same doors, or behind a door of their own (`console_listen`). The receiver knows no more of it. Two
+are one by `together`.
 
 What an annex is told it is told in the event loop, by tasks that must not wait: it must be quick
 and must not raise. Of a stream's audio it sees nothing until it asks (`LiveStream.tap`).
@@ -12,7 +13,7 @@ This module knows no page. Read next: `server.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -30,7 +31,7 @@ from minivoice_ref.receiver.media_stream import Frame, HandOver
 if TYPE_CHECKING:
     from minivoice_ref.receiver.shared import Shared
 
-__all__ = ["Annex", "LiveStream", "OpenAnnex", "WithAnnex", "watched"]
+__all__ = ["Annex", "LiveStream", "OpenAnnex", "WithAnnex", "together", "watched"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +51,17 @@ class LiveStream:
         waiting: Mapping[Track, int] = self._hand_over.waiting()
         return {**self._intake.summary(), "waiting": waiting, "lagging": self._hand_over.lagging}
 
+    def behind(self) -> float:
+        """Seconds of audio that wait for `on_stream`, of the track of which most does."""
+        rates = self._intake.rates()
+        waiting = self._hand_over.waiting()
+        return max((n / rates[track] for track, n in waiting.items()), default=0.0)
+
 
 class Annex(Site, Protocol):
-    """Watches a receiver, and is a site of its own below `prefix`."""
+    """Watches a receiver, and is a site of its own below each of `prefixes`."""
 
-    prefix: str
+    prefixes: tuple[str, ...]
 
     async def run(self) -> None:
         """Do what is to be done beside being told; cancelled when the receiver has drained."""
@@ -89,8 +96,13 @@ def watched(annex: Annex | None, stream: LiveStream) -> Iterator[None]:
             annex.closed(stream)
 
 
+def together(*opened: OpenAnnex) -> OpenAnnex:
+    """One annex of several; where none of them owns a path, the first one answers."""
+    return lambda shared, stop: _Annexes([open_one(shared, stop) for open_one in opened])
+
+
 class WithAnnex:
-    """A site with the annex below its prefix."""
+    """A site with the annex below its prefixes."""
 
     def __init__(self, main: Site, annex: Annex) -> None:
         self._main = main
@@ -98,8 +110,7 @@ class WithAnnex:
 
     def _of(self, request: Request) -> Site:
         """Who answers a request."""
-        is_annex = f"{request.path}/".startswith(f"{self._annex.prefix}/")
-        return self._annex if is_annex else self._main
+        return self._annex if _owns(self._annex, request) else self._main
 
     async def handle_request(self, request: Request) -> Response:
         """See `Site.handle_request`."""
@@ -116,3 +127,52 @@ class WithAnnex:
     def note(self, kind: str, **fields: Any) -> None:
         """See `Site.note`. Trouble with a connection is the receiver's to tell of."""
         self._main.note(kind, **fields)
+
+
+class _Annexes:
+    """Several annexes, each told of everything and asked for what is its own."""
+
+    def __init__(self, annexes: Sequence[Annex]) -> None:
+        self._annexes = annexes
+        self.prefixes = tuple(prefix for annex in annexes for prefix in annex.prefixes)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for annex in self._annexes:
+                nursery.start_soon(annex.run)
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        for annex in self._annexes:
+            annex.line(line)
+
+    def event(self, event: CallEvent) -> None:
+        for annex in self._annexes:
+            annex.event(event)
+
+    def opened(self, stream: LiveStream) -> None:
+        for annex in self._annexes:
+            annex.opened(stream)
+
+    def closed(self, stream: LiveStream) -> None:
+        for annex in self._annexes:
+            annex.closed(stream)
+
+    def _of(self, request: Request) -> Annex:
+        owners = (annex for annex in self._annexes if _owns(annex, request))
+        return next(owners, self._annexes[0])
+
+    async def handle_request(self, request: Request) -> Response:
+        return await self._of(request).handle_request(request)
+
+    def admit(self, request: Request) -> Admission | Response:
+        return self._of(request).admit(request)
+
+    async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
+        await self._of(admission.request).handle_stream(socket, admission)
+
+    def note(self, kind: str, **fields: Any) -> None:
+        self._annexes[0].note(kind, **fields)
+
+
+def _owns(annex: Annex, request: Request) -> bool:
+    return any(f"{request.path}/".startswith(f"{prefix}/") for prefix in annex.prefixes)

@@ -18,7 +18,7 @@ from minivoice_ref.net.http import Headers, Request
 from minivoice_ref.net.proxies import is_among
 from minivoice_ref.protocol.errors import RemoteProtocolError
 
-__all__ = ["Entry", "NotWelcome"]
+__all__ = ["Entry", "NotWelcome", "check_credentials"]
 
 
 class NotWelcome(RemoteProtocolError):
@@ -44,15 +44,18 @@ class Entry:
 
     def check_answer(self, request: Request) -> None:
         """Check the credentials of a request to answer_url."""
-        _check(request, self._answer)
+        check_credentials(request, self._answer)
 
     def check_stream(self, request: Request) -> None:
         """Check the credentials of a stream's upgrade."""
-        _check(request, self._stream)
+        check_credentials(request, self._stream)
 
 
-def _check(request: Request, wanted: str | None) -> None:
-    """Compare in constant time, whatever of it was given."""
+def check_credentials(request: Request, wanted: str | None) -> None:
+    """Check that a request shows what is *wanted*, `Basic USER:PASSWORD` or `Bearer TOKEN`.
+
+    In constant time, whatever of it was given. None wants nothing. Raises NotWelcome (401).
+    """
     if wanted is None:
         return
     kind, _, secret = wanted.partition(" ")

@@ -113,6 +113,10 @@ class Intake:
         """The account of each track that was heard."""
         return {track: state.timeline.account for track, state in self._tracks.items()}
 
+    def rates(self) -> dict[Track, int]:
+        """The samples a second of each track that was heard."""
+        return {track: state.format.sample_rate for track, state in self._tracks.items()}
+
     def summary(self) -> dict[str, Any]:
         """The sums so far, for the log and for the recording's JSON file."""
         return {

@@ -4,9 +4,10 @@
     POST       /webhooks          an event of a call: checked, committed, then acknowledged
     GET        /stream/<token>    a WebSocket: a media stream, for whoever has a good token
     GET        /health            are we well?
+    GET        /ready             shall a balancer send us more calls?
 
 With `stream_listen` the streams have a door of their own, and each door has only its own routes
-(`/health` stands at both). A `Site` is what `net/front_door.py` asks: it gets requests that are
+(the last two stand at both). A `Site` is what `net/front_door.py` asks: it gets requests that are
 whole and within their limits, and its refusals are answered by HTTP before any upgrade.
 
 Every refusal is logged with its reason in the log it belongs to; the peer gets a short one. This
@@ -47,6 +48,7 @@ from minivoice_ref.receiver.calls import Subject, new_stream_id, usable_call_id
 from minivoice_ref.receiver.codes import code_of_connection, code_of_refusal, subject_of
 from minivoice_ref.receiver.endings import OnStreamFailed
 from minivoice_ref.receiver.entry import Entry, NotWelcome
+from minivoice_ref.receiver.health import tell_health, tell_readiness
 from minivoice_ref.receiver.inbox import InboxFailed
 from minivoice_ref.receiver.journal import Log, told_of
 from minivoice_ref.receiver.live_streams import Place, TooMany
@@ -57,6 +59,7 @@ from minivoice_ref.receiver.watchdog import current_stream
 __all__ = ["ReceiverSite"]
 
 _STREAM = "/stream"
+_FOR_EVERYBODY = ("/health", "/ready")
 _LONGEST_ID = 256  # characters of a call's id that a log quotes
 
 
@@ -76,7 +79,10 @@ class ReceiverSite:
         self._shared = shared
         self._entry = Entry(shared.config)
         self._streams = streams
-        self._routes = {"/health": _Route(self._health, ("GET",), "streams")}
+        self._routes = {
+            "/health": _Route(self._health, ("GET",), "streams"),
+            "/ready": _Route(self._ready, ("GET",), "streams"),
+        }
         if http:
             self._routes["/answer"] = _Route(self._answer, ("GET", "POST"), "answers")
             method = shared.config.webhook_method
@@ -98,7 +104,7 @@ class ReceiverSite:
             wrong = RemoteProtocolError(f"no {request.method} here", status=refusal.status)
             return self._refuse(request, route.log, wrong, refusal.headers)
         try:
-            if request.path != "/health":
+            if request.path not in _FOR_EVERYBODY:
                 self._entry.check_network(request)
             return await route.answer(request)
         except RemoteProtocolError as exc:
@@ -175,6 +181,7 @@ class ReceiverSite:
 
     async def _webhook(self, request: Request) -> Response:
         """Take an event: a 2xx says that it is on the disk."""
+        began = trio.current_time()
         await trio.lowlevel.checkpoint()
         event = self._read(request)
         note = self._shared.journal.note
@@ -194,7 +201,8 @@ class ReceiverSite:
             return Response.problem(503, headers=RETRY_LATER)
         self._hear_of(event)
         known = None if event.event in EVENTS else False
-        note("webhooks", "accepted" if new else "duplicate", known=known, **told)
+        told |= {"known": known, "seconds": round(trio.current_time() - began, 6)}
+        note("webhooks", "accepted" if new else "duplicate", **told)
         if self._shared.annex is not None:
             self._shared.annex.event(event)
         if new:
@@ -202,26 +210,13 @@ class ReceiverSite:
         return Response.json({"accepted": True, "duplicate": not new})
 
     async def _health(self, request: Request) -> Response:
-        """Say whether calls can be served: 200; 503 while webhooks cannot be kept or we drain."""
         await trio.lowlevel.checkpoint()
         del request
-        shared = self._shared
-        troubles = []
-        if shared.stop.is_set():
-            troubles.append("about to stop: no new streams")
-        if shared.inbox.trouble is not None:
-            troubles.append("webhooks cannot be stored")
-        if shared.journal.trouble is not None:
-            troubles.append("the logs cannot be written")
-        document = {
-            "status": "failing" if troubles else "ok",
-            "troubles": troubles,
-            "streams": shared.streams,
-            "calls": len(shared.calls),
-            "refused": shared.overruns.counts,
-        }
-        is_ready = shared.inbox.trouble is None and not shared.stop.is_set()
-        return Response.json(document, 200 if is_ready else 503)
+        return tell_health(self._shared)
+
+    async def _ready(self, request: Request) -> Response:
+        del request
+        return await tell_readiness(self._shared)
 
     # --- the steps between ---
 

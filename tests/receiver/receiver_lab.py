@@ -25,6 +25,7 @@ from minivoice_ref.protocol.audio import decode_mulaw, encode_mulaw
 from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
 from minivoice_ref.protocol.media import MediaFormat, Started, Track, WireMessage
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
+from minivoice_ref.receiver.annex import OpenAnnex
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.disk import InlineDisk, OpenDisk
 from minivoice_ref.receiver.server import Server, serve
@@ -241,7 +242,9 @@ def webhook(event: str = "call.completed", call_id: str = "call_1", **data: obje
 
 
 @asynccontextmanager
-async def open_lab(app: App, config: Config, *, disk: OpenDisk = InlineDisk) -> AsyncIterator[Lab]:
+async def open_lab(
+    app: App, config: Config, *, disk: OpenDisk = InlineDisk, annex: OpenAnnex | None = None
+) -> AsyncIterator[Lab]:
     """Run a receiver in memory for a block, then drain it."""
     network = MemoryNetwork()
 
@@ -260,6 +263,7 @@ async def open_lab(app: App, config: Config, *, disk: OpenDisk = InlineDisk) -> 
                 listen=listen,
                 disk=disk,
                 clock=wall_clock,
+                annex=annex,
                 task_status=task_status,
             )
 

@@ -1,0 +1,75 @@
+"""`/health` and `/ready`: what wakes people up, and what turns a balancer away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import trio
+import trio.testing
+from receiver_lab import open_lab, settings
+from trio.testing import MockClock
+
+from minivoice_ref.config import Limits
+from minivoice_ref.net.http import Response
+from minivoice_ref.receiver.app import App
+
+
+def reasons(response: Response) -> list[str]:
+    document = json.loads(response.body)
+    assert document["ready"] is (response.status == 200) is not document["reasons"]
+    found = document["reasons"]
+    assert isinstance(found, list)
+    return found
+
+
+async def test_a_receiver_with_room_wants_more_calls(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        response = await lab.request("GET", "/ready")
+        assert response.status == 200
+        assert json.loads(response.body) == {
+            "ready": True, "reasons": [], "streams": 0, "loop_lag_ms": 0.0,
+        }  # fmt: skip
+
+
+async def test_a_receiver_with_all_its_streams_wants_no_more_and_is_well(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_lab(App(), settings(tmp_path, limits=Limits(streams=1))) as lab:
+        async with lab.stream("call_1"):
+            full = await lab.request("GET", "/ready")
+            assert (await lab.request("GET", "/health")).status == 200
+        await trio.testing.wait_all_tasks_blocked()
+        free = await lab.request("GET", "/ready")
+    assert full.status == 503 and full.header("retry-after") == "5"
+    assert free.status == 200
+
+
+async def test_a_receiver_whose_event_loop_turns_late_wants_no_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    answers: list[Response] = []
+    async with open_lab(App(), settings(tmp_path)) as lab:
+
+        async def ask() -> None:
+            answers.append(await lab.request("GET", "/ready"))
+
+        for late in (0.05, 0.3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(0.01)
+                autojump_clock.jump(late)  # as a task does that keeps the loop for so long
+    assert [answer.status for answer in answers] == [200, 503]
+    assert reasons(answers[1]) == ["the event loop turns 290 ms late (ready_lag)"]
+
+
+async def test_a_receiver_that_drains_wants_no_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        async with lab.stream("call_1"):
+            lab.server.stop()
+            answer = await lab.request("GET", "/ready")
+    assert reasons(answer) == ["about to stop: no new streams"]
