@@ -17,7 +17,7 @@
     └─ (the receiving)                 its commands
 
 It is an `Annex` (`receiver/annex.py`): told of lines, webhooks and streams, it must be quick. The
-lines of earlier runs are read back from the ends of the log files, once, before the doors open.
+lines of earlier runs are read back from the ends of the logs, once, before the doors open.
 
 Who opens the console, who listens and who was refused stands in the streams' log.
 """
@@ -25,6 +25,7 @@ Who opens the console, who listens and who was refused stands in the streams' lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -51,13 +52,15 @@ from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.annex import LiveStream
 from minivoice_ref.receiver.evidence import Line, read_lines
 from minivoice_ref.receiver.journal import LOGS
+from minivoice_ref.receiver.log_files import last_lines
 from minivoice_ref.receiver.shared import Shared
 
 __all__ = ["Console", "open_console"]
 
 _PREFIX = "/console"
-_READ_BACK = 512 * 1024  # bytes of the end of each log file
+_READ_BACK = 512 * 1024  # bytes of the end of each log
 _MOST_TEST_CALLS = 4
+_NO_COMMAND = 1008  # the close code for what our page never sends
 _LAST_NEWS = 0.5  # seconds that viewers stay after the last stream, while draining
 
 _Tell = Callable[[Mapping[str, Any]], None]
@@ -164,6 +167,10 @@ class Console:
                         commands.obey(message)
         except* (SocketClosed, PongTimeout):
             pass  # the browser has gone, or was given up
+        except* RemoteProtocolError as wrong:
+            why = str(wrong.exceptions[0])
+            self._note("console_refused", why=why, peer=viewer.peer)
+            await socket.close(_NO_COMMAND, why)
         finally:
             commands.leave()
             self.feed.remove(viewer)
@@ -313,14 +320,9 @@ def _redirect(path: str) -> Response:
 
 
 def _tails(folder: Path) -> list[Line]:
-    """The last lines of the three log files, by time; none where there are no files yet."""
+    """The last lines of the three logs, by time; none where there are no files yet."""
     texts: list[bytes] = []
     for log in LOGS:
-        try:
-            with (folder / f"{log}.jsonl").open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - _READ_BACK))
-                texts += file.read(_READ_BACK).split(b"\n")
-        except OSError:
-            pass  # no such log yet; that it cannot be read, the journal will say
+        with suppress(OSError):  # that it cannot be read, the journal will say
+            texts += last_lines(folder, log, _READ_BACK)
     return read_lines(texts)[0]

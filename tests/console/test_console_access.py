@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -90,6 +91,16 @@ def test_a_session_is_good_for_twelve_hours_and_for_this_token_only() -> None:
     assert access("a-token-of-ours").refuse(request(cookie)) is None
     assert status(access("a-token-of-ours", now=12 * 3600.0).refuse(request(cookie))) == 401
     assert status(access("another-token").refuse(request(cookie))) == 401
+
+
+def test_a_cookie_of_a_strangers_making_is_read_in_no_time() -> None:
+    """http.cookies would take seconds for it, quadratic in the backslashes."""
+    ours = access("a-token-of-ours")
+    good = f"{COOKIE}={session(ours, 'a-token-of-ours')}"
+    hostile = request(("Cookie", 'a="' + "\\" * 1_000_000 + f'"; {good}'))
+    began = time.process_time()
+    assert ours.refuse(hostile) is None
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,9 @@ async def test_what_our_page_never_sends_ends_the_feed_with_1008(
         with pytest.raises(SocketClosed) as caught:
             await browser.until("nothing")
         assert caught.value.code == 1008
+        await trio.testing.wait_all_tasks_blocked()
+        streams = (lab.config.data / "streams.jsonl").read_text()
+        assert "console_refused" in streams and "MV-701" not in streams  # no fault of ours
 
 
 async def test_the_feed_goes_with_the_server_once_no_stream_is_left(
@@ -268,8 +271,9 @@ async def test_the_feed_goes_with_the_server_once_no_stream_is_left(
             assert caught.value.code == 1001
 
 
+@pytest.mark.parametrize("begun_anew", [False, True])
 async def test_the_calls_of_the_run_before_are_there_again(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    begun_anew: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_console_lab(tmp_path, timeouts=patient()) as lab:
         async with lab.stream() as caller:
@@ -278,6 +282,8 @@ async def test_the_calls_of_the_run_before_are_there_again(
             await caller.stop()
             await caller.close_code()
     assert read_log(tmp_path / "data", "streams", "account")
+    for log in (tmp_path / "data").glob("*.jsonl") if begun_anew else ():
+        log.rename(f"{log}.1")
     async with open_console_lab(tmp_path) as lab, lab.browser() as browser:
         await browser.look(calls=True)
         (card,) = (await browser.until("calls"))["calls"]
