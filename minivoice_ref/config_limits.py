@@ -41,7 +41,9 @@ class Timeouts:
     finish: float = setting(5.0, "for on_stream to return after its stream has ended")
     answer: float = setting(5.0, "for on_answer to decide")
     grace: float = setting(30.0, "for connections to end by themselves while draining")
-    connect: float = setting(10.0, "for a connection that we open (simulator)")
+    connect: float = setting(
+        10.0, "for a connection that we open (simulator), and to look up where we are to listen"
+    )
     response: float = setting(10.0, "for the whole response to a request that we made (simulator)")
     speech: float = setting(5.0, "for a speech program to say a text (simulator)")
 

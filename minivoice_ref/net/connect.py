@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from socket import gaierror
 from urllib.parse import quote, urlsplit
@@ -41,6 +42,7 @@ It brings its own deadlines and raises ConnectFailed. The caller owns the stream
 """
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_MOMENT = 0.5  # seconds
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
@@ -118,18 +120,30 @@ class TcpConnector:
 
     async def __call__(self, host: str, port: int, tls: bool) -> trio.abc.Stream:
         """Open a byte stream. Raises ConnectFailed; if cancelled, nothing stays open."""
+        stream = await self._open_tcp(host, port)
+        return await open_tls(stream, self._context, host, self._timeouts) if tls else stream
+
+    async def _open_tcp(self, host: str, port: int) -> trio.SocketStream:
         try:
-            with trio.fail_after(self._timeouts.connect):
-                stream = await trio.open_tcp_stream(host, port)
-        except trio.TooSlowError:
-            raise ConnectFailed(
-                "connect", f"no connection within {self._timeouts.connect:g} s"
-            ) from None
+            with trio.move_on_after(self._timeouts.connect):
+                return await trio.open_tcp_stream(host, port)
         except gaierror as exc:
             raise ConnectFailed("resolve", exc.strerror or str(exc)) from exc
         except (OSError, UnicodeError) as exc:
             raise ConnectFailed("connect", _why(exc)) from exc
-        return await open_tls(stream, self._context, host, self._timeouts) if tls else stream
+        step, lacking = "resolve", "answer from DNS"
+        if await _is_resolved(host, port):
+            step, lacking = "connect", "connection"
+        raise ConnectFailed(step, f"no {lacking} within {self._timeouts.connect:g} s")
+
+
+async def _is_resolved(host: str, port: int) -> bool:
+    """Whether DNS answers about *host*: asked once more, in a moment, to say what it was."""
+    found = False
+    with trio.move_on_after(_MOMENT), suppress(OSError, UnicodeError):
+        found = bool(await trio.socket.getaddrinfo(host, port))
+    await trio.lowlevel.checkpoint()
+    return found
 
 
 def _why(error: BaseException) -> str:

@@ -15,6 +15,7 @@ This module knows nothing of what is written. Read next: `journal.py`, then `inb
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,6 +31,8 @@ _T = TypeVar("_T")
 _Item = TypeVar("_Item")
 _Put = TypeVar("_Put", contravariant=True)
 
+_NO_THREAD = "can't start new thread"  # what the interpreter says then
+
 
 class Disk(Protocol):
     """Something that runs blocking work and hands back what it returned or raised."""
@@ -38,7 +41,7 @@ class Disk(Protocol):
         """Run *work* and return its result.
 
         Cancelled before the work begins, it does not begin; once begun it is waited for, because
-        half a write is worse than a late one.
+        half a write is worse than a late one. May raise OSError or MemoryError of its own.
         """
         ...
 
@@ -54,8 +57,14 @@ class ThreadDisk:
         self._limiter = trio.CapacityLimiter(threads)
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Run *work* in a thread; see `Disk.run`."""
-        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+        """Run *work* in a thread; see `Disk.run`. Raises OSError where none can be started."""
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+        except RuntimeError as exc:
+            if str(exc) != _NO_THREAD:
+                raise
+            # The memory, or the processes that we may have, are used up: a disk that fails.
+            raise OSError(errno.EAGAIN, _NO_THREAD) from exc
 
 
 class InlineDisk:

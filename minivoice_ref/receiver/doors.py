@@ -164,17 +164,17 @@ async def open_doors(config: Config, listen: Listen) -> AsyncIterator[Addresses]
         tls = server_context(config.tls_cert, config.tls_key)
     bound: list[trio.abc.Listener[trio.abc.Stream]] = []
     try:
-        main, main_name = await _bind("listen", config.listen, listen)
+        main, main_name = await _bind("listen", config, listen)
         bound += main
         streams, streams_name = None, main_name
         if config.stream_listen is not None:
-            streams, streams_name = await _bind("stream_listen", config.stream_listen, listen)
+            streams, streams_name = await _bind("stream_listen", config, listen)
             bound += streams
         console, console_url = None, None
         if config.console:
             console_name, s = main_name, "s" * (tls is not None)
             if config.console_listen is not None:
-                console, console_name = await _bind("console_listen", config.console_listen, listen)
+                console, console_name = await _bind("console_listen", config, listen)
                 bound += console
                 s = "s" * (tls is not None and not is_loopback(config.console_listen))
             console_url = f"http{s}://{console_name}/console/"
@@ -184,11 +184,19 @@ async def open_doors(config: Config, listen: Listen) -> AsyncIterator[Addresses]
             await trio.aclose_forcefully(listener)
 
 
-async def _bind(name: str, address: str, listen: Listen) -> tuple[Listeners, str]:
-    """Listen at the address of a setting; return also its `host:port` for a URL."""
+async def _bind(name: str, config: Config, listen: Listen) -> tuple[Listeners, str]:
+    """Listen at the address of a setting; return also its `host:port` for a URL.
+
+    A host that is a name has to be looked up, which gets `timeouts.connect` seconds.
+    """
+    address: str = getattr(config, name)
     host, port = split_address(address)
     try:
-        listeners = await listen(host, port)
+        with trio.fail_after(config.timeouts.connect):
+            listeners = await listen(host, port)
+    except trio.TooSlowError:
+        why = f"{host} could not be looked up within {config.timeouts.connect:g} s"
+        raise ConfigError([Problem(name, why, "name an address, or mend the DNS")]) from None
     except (OSError, UnicodeError) as exc:
         why = f"{address} cannot be opened: {getattr(exc, 'strerror', None) or exc}"
         raise ConfigError([Problem(name, why, "choose an address that is ours and free")]) from exc

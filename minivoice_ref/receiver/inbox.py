@@ -21,6 +21,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,12 +50,12 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_waiting ON events (due, number) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS events_handled ON events (accepted) WHERE state = 'handled';
 """
-_BUSY = 2.0  # seconds that SQLite waits for another process's lock
+_BUSY = 2000  # milliseconds that SQLite waits for another process's lock
 _REMEMBERED = 7 * 24 * 3600.0  # seconds
 
 
 class InboxFailed(MiniVoiceError):
-    """The database cannot do what was asked of it: full, read-only, locked, damaged."""
+    """The database cannot do what was asked of it: full, read-only, locked, damaged, no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +161,22 @@ class Inbox:
 
     async def _run(self, work: Callable[[], _T], *, writes: bool = True) -> _T:
         try:
-            result = await self._disk.run(work)
-        except sqlite3.Error as exc:
+            result = await self._disk.run(partial(self._do, work))
+        except (sqlite3.Error, OSError, MemoryError) as exc:
             self.trouble = f"{type(exc).__name__}: {exc}"
             raise InboxFailed(self.trouble) from exc
         if writes:  # a full disk can still be read from
             self.trouble = None
         return result
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        """Do disk work, which waits for another process's lock once, and not again after that.
+
+        Many webhooks may have come in the meantime: all of them are to hear 503 in time.
+        """
+        patience = _BUSY if self.trouble is None else 0
+        self._database.execute(f"PRAGMA busy_timeout = {patience}")
+        return work()
 
 
 @asynccontextmanager
@@ -195,7 +205,9 @@ async def open_inbox(
 def _connect(path: Path) -> sqlite3.Connection:
     # SQLite gives its helper files the mode of the database, so it is made first, for us alone.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(
+        path, timeout=_BUSY / 1000, isolation_level=None, check_same_thread=False
+    )
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")

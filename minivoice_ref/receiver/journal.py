@@ -228,6 +228,7 @@ class Journal:
 
     async def write(self) -> None:
         """Write what waits in one piece of disk work. What cannot be written keeps waiting."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._something_waits = trio.Event()
         left = {log: b"".join(lines) for log, lines in self._waiting.items()}
         self._waiting = {}
@@ -235,6 +236,8 @@ class Journal:
             left, self.trouble = await self._disk.run(
                 partial(append, self._folder, left, self._limits)
             )
+        except (OSError, MemoryError) as exc:  # not even a thread could be had
+            self.trouble = f"{type(exc).__name__}: {exc}"
         finally:
             for log, data in left.items():
                 self._waiting.setdefault(log, []).insert(0, data)

@@ -4,8 +4,9 @@ Who floods a receiver must not flood its log as well. So the first refusal by a 
 those of the next minute are counted, and the first one after it has a line that says how many there
 were. `/health` has the sums, and the last line of an orderly end says what was not told yet.
 
-Trouble on connections that come to nothing (silent ones, no TLS, no HTTP) is no limit's matter; of
-each kind fifty lines a minute are written, and the next one says how many were not.
+Trouble on connections that come to nothing (silent ones, no TLS, no HTTP), and requests that are
+refused for what they are (no token, no signature, no such path), are no limit's matter; of each
+kind fifty lines a minute are written, and the next one says how many were not.
 
 Read next: `live_streams.py`.
 """

@@ -275,6 +275,14 @@ class ReceiverSite:
             return Response.problem(refusal.status, headers=RETRY_LATER)
         if isinstance(refusal, NotWelcome):
             headers = refusal.headers
+        kind = f"{log} {refusal.status}"
+        if self._shared.overruns.has_ration(kind):
+            self._note_refusal(request, log, refusal, self._shared.overruns.left_out(kind))
+        return Response.problem(refusal.status, headers=headers)
+
+    def _note_refusal(
+        self, request: Request, log: Log, refusal: RemoteProtocolError, left_out: int | None
+    ) -> None:
         why, problems = str(refusal), None
         if isinstance(refusal, InvalidDocument):
             why = f"{refusal.what} has faults"
@@ -292,8 +300,8 @@ class ReceiverSite:
             method=request.method,
             path=redact_path(request.path),
             peer=request.peer,
+            left_out=left_out,
         )
-        return Response.problem(refusal.status, headers=headers)
 
 
 def _is_told(error: BaseException) -> bool:

@@ -115,3 +115,30 @@ def test_a_proxy_is_counted_among_all_and_not_as_an_address() -> None:
 )
 def test_those_count_together_who_can_change_their_address_at_will(peer: str, address: str) -> None:
     assert address_of(peer) == address
+
+
+@pytest.mark.parametrize(("limit", "over"), [("request_head", 431), ("request_body", 413)])
+async def test_a_request_of_exactly_the_limit_is_served_and_one_byte_more_is_not(
+    limit: str, over: int, autojump_clock: MockClock
+) -> None:
+    def of(size: int) -> bytes:
+        if limit == "request_head":
+            head, end = b"GET /any HTTP/1.1\r\nHost: x\r\nX: ", b"\r\n\r\n"
+            return head + b"a" * (size - len(head + end)) + end
+        return b"POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size
+
+    def in_chunks(size: int) -> bytes:
+        if limit == "request_head":
+            return of(size)
+        pieces = [
+            b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (b"a" * 100, b"a" * (size - 100))
+        ]
+        head = b"POST /any HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return head + b"".join(pieces) + b"0\r\n\r\n"
+
+    async with open_house(limits={limit: 400}) as house:
+        for request in (of, in_chunks):
+            for size, status in ((400, 200), (401, over)):
+                answer = await house.ask(request(size))
+                assert answer.startswith(b"HTTP/1.1 %d " % status), (size, answer)
+        await house.assert_next_caller_is_served()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -217,6 +218,27 @@ async def test_a_connection_that_does_not_come_about_says_at_which_step(
     assert failed.value.step == "connect"
     with pytest.raises(ConnectFailed) as failed:
         await connect("no-such-host.invalid", 443, True)
+    assert failed.value.step == "resolve"
+
+
+class SilentDns(trio.abc.HostnameResolver):
+    """Answers nothing."""
+
+    async def getaddrinfo(self, *_: object, **__: object) -> Any:
+        await trio.sleep_forever()
+
+    async def getnameinfo(self, *_: object, **__: object) -> Any:
+        await trio.sleep_forever()
+
+
+async def test_dns_that_does_not_answer_is_given_up_and_named(contexts: Contexts) -> None:
+    connect = TcpConnector(contexts[1], Timeouts(connect=0.2))
+    trio.socket.set_custom_hostname_resolver(SilentDns())
+    try:
+        with trio.fail_after(2), pytest.raises(ConnectFailed, match="no answer from DNS") as failed:
+            await connect("media.example.com", 443, True)
+    finally:
+        trio.socket.set_custom_hostname_resolver(None)
     assert failed.value.step == "resolve"
 
 

@@ -186,6 +186,32 @@ async def test_a_handshake_has_its_deadline(
         assert b"/next" in await _speak(files, house, f"https://{HOST}/next")
 
 
+def hello(minor: int) -> bytes:
+    """A ClientHello of SSL 3.0 (0), TLS 1.0 (1), 1.1 (2) or 1.2 (3): RFC 5246 section 7.4.1.2."""
+    suites = bytes.fromhex("c02bc02fc013c014c009c00a002f0035")
+    extensions = bytes.fromhex("000a00060004001d0017" "000d00080006040308040401")  # groups, hashes
+    body = bytes([3, minor]) + bytes(32) + b"\0" + len(suites).to_bytes(2, "big") + suites
+    body += b"\1\0" + len(extensions).to_bytes(2, "big") + extensions
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    return b"\x16\3\1" + len(message).to_bytes(2, "big") + message
+
+
+@pytest.mark.parametrize("minor", [0, 1, 2])
+async def test_who_speaks_an_old_tls_is_refused(
+    minor: int, files: Files, autojump_clock: MockClock
+) -> None:
+    async with tls_house(files) as house:
+        assert await house.ask(hello(minor)) == b""
+        await trio.testing.wait_all_tasks_blocked()
+        [(kind, fields)] = house.site.notes
+        assert kind == "tls_failed"
+        assert str(fields["why"]).endswith(("unsupported protocol", "version too low"))
+        async with await house.network.connect(HOST, PORT, False) as stream:
+            await stream.send_all(hello(3))
+            assert bytes(await stream.receive_some())[:3] == b"\x16\3\3"  # a ServerHello
+        assert b"/next" in await _speak(files, house, f"https://{HOST}/next")
+
+
 async def test_a_peer_that_leaves_during_the_handshake_is_no_crash(
     files: Files, autojump_clock: MockClock
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import pytest
 import trio
 
 from minivoice_ref.config import Timeouts
-from minivoice_ref.receiver.disk import InlineDisk, Writer
+from minivoice_ref.receiver.disk import InlineDisk, ThreadDisk, Writer
 from receiver_lab import settle
 
 _T = TypeVar("_T")
@@ -175,6 +176,24 @@ async def test_one_that_is_never_told_to_finish_waits_for_it_in_bounded_time(
     with trio.move_on_after(1):
         await desk.writer.run()
     assert trio.current_time() == 6.0 and desk.page.said == [[1], "closed: None"]
+
+
+async def test_a_thread_that_cannot_be_had_is_a_disk_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    errors = ["can't start new thread", "a slip of whoever wrote the work"]
+
+    async def run_sync(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError(errors.pop(0))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.to_thread, "run_sync", run_sync)
+        with pytest.raises(OSError, match="can't start new thread"):
+            await ThreadDisk(1).run(lambda: None)
+        with pytest.raises(RuntimeError, match="slip"):
+            await ThreadDisk(1).run(lambda: None)
+    assert await ThreadDisk(1).run(lambda: 7) == 7
 
 
 async def test_what_fails_is_told_once_and_at_once_and_nothing_is_written_after_it(

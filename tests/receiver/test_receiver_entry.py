@@ -10,11 +10,20 @@ import pytest
 from receiver_lab import open_lab, settings, webhook
 
 from minivoice_ref.config import Config, ConfigError
+from minivoice_ref.console.access import Access
+from minivoice_ref.net.http import Request
 from minivoice_ref.net.upgrade import UpgradeRefused
 from minivoice_ref.net.websocket import open_connected
 from minivoice_ref.config import Limits, Timeouts
+from minivoice_ref.protocol.signing import mint_token
 from minivoice_ref.receiver.app import App
 
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 OLD, NEW = "the secret until today", "the secret from now on"
 
 
@@ -111,6 +120,40 @@ async def test_while_a_secret_is_changed_both_are_good(
             assert (await lab.deliver(body, secret=secret)).status == 200
         assert (await lab.deliver(webhook(), secret="another secret")).status == 401
         assert (await lab.deliver(webhook())).status == 401
+
+
+async def test_every_secret_is_compared_in_constant_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    """All rests on hmac.compare_digest: where that says yes to everything, everything is good."""
+    config = settings(
+        tmp_path, webhook_secret=NEW, answer_auth="Bearer right-one", stream_auth="Bearer right-one"
+    )
+    compared: list[tuple[bytes, bytes]] = []
+
+    def all_equal(one: Any, other: Any) -> bool:
+        compared.append((one, other))
+        return True
+
+    bearer = {"Authorization": "Bearer wrong-one"}
+    forged = mint_token("another key", "call:call_1", 2e9)
+    stream = {**UPGRADE, **bearer}
+    async with open_lab(App(), config) as lab:
+
+        async def statuses() -> list[int]:
+            return [
+                (await lab.request("POST", "/answer", headers=bearer)).status,
+                (await lab.deliver(webhook(), secret="another secret")).status,
+                (await lab.request("GET", f"/stream/{forged}", headers=stream)).status,
+            ]
+
+        assert await statuses() == [401, 401, 401]
+        monkeypatch.setattr("hmac.compare_digest", all_equal)
+        assert await statuses() == [200, 200, 101]
+        console = Access("the right token", None, lambda: 0.0)
+        asked = Request("GET", "/console/", "/console/", "", tuple(bearer.items()))
+        assert console.refuse(asked) is None
+    assert len(compared) == 5 and all(one != other for one, other in compared)
 
 
 async def test_a_hostile_call_id_names_no_file(tmp_path: Path, autojump_clock: object) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -180,6 +180,28 @@ async def test_a_failing_disk_loses_nothing_when_it_works_again(
         assert journal.trouble is None
         assert [line["number"] for line in read_log(tmp_path, "streams")] == [0, 1]
         assert len(read_log(tmp_path, "answers")) == 1
+
+
+async def test_without_a_thread_to_write_them_lines_wait(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    class NoThread(InlineDisk):
+        threads = 0
+
+        async def run(self, work: Callable[[], Any]) -> Any:
+            if not self.threads:
+                await trio.lowlevel.checkpoint()
+                raise OSError(11, "can't start new thread")
+            return await super().run(work)
+
+    disk = NoThread(1)
+    async with open_journal(tmp_path, disk, clock=wall_clock, timeouts=Timeouts()) as journal:
+        journal.note("answers", "answered")
+        await trio.sleep(3)
+        assert "can't start new thread" in str(journal.trouble)
+        disk.threads = 1
+        await trio.sleep(2.01)
+        assert journal.trouble is None and len(read_log(tmp_path, "answers")) == 1
 
 
 async def test_a_disk_that_fails_in_the_middle_of_a_line_repeats_that_line_only(

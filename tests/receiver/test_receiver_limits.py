@@ -214,3 +214,38 @@ def test_streams_without_a_token_are_counted_in_all_and_of_no_call() -> None:
     for place in places:
         place.release()
     assert len(streams) == 0
+
+
+async def test_guessed_tokens_cannot_flood_the_log(tmp_path: Path, autojump_clock: object) -> None:
+    async with open_lab(App(), settings(tmp_path)) as lab:
+        for _ in range(2):
+            for number in range(80):
+                assert await status_of(lab, f"ws://{HOST}:80/stream/guess{number}") == 403
+                assert (await lab.request("GET", f"/guess{number}")).status == 404
+            await trio.sleep(61)
+        for status in (403, 404):
+            said = [x for x in await lab.lines("streams", "refused") if x["status"] == status]
+            assert len(said) == 100
+            assert [line["left_out"] for line in said if "left_out" in line] == [30]
+
+
+async def test_so_many_messages_of_a_stream_are_logged_verbatim_and_no_more(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, limits=Limits(first_messages=3, log_excerpt=40), timeouts=patient())
+    async with open_lab(App(), config) as lab, lab.stream() as caller:
+        await caller.start("inbound")
+        await caller.speak(20)
+        said = await lab.lines("streams", "message")
+        assert [line["number"] for line in said] == [1, 2, 3]
+        assert all(len(line["text"]) <= 40 for line in said)
+
+
+async def test_the_message_rate_is_checked_though_nothing_of_it_is_understood(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, limits=Limits(message_rate=10), timeouts=patient())
+    async with open_lab(App(), config) as lab, lab.stream() as caller:
+        for _ in range(101):
+            await caller.socket.send("{}")
+        assert await caller.close_code() == 1008

@@ -160,6 +160,32 @@ async def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> Non
         await serve(App(), config)
 
 
+async def test_a_name_to_listen_at_that_dns_does_not_answer_about_is_named(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async def never(host: str, port: int) -> Any:
+        await trio.sleep_forever()
+
+    config = Config(listen="media.example.com:443", plain=True, insecure=True, data=tmp_path)
+    with pytest.raises(ConfigError, match="^listen: media.example.com could not be looked up"):
+        await serve(App(), config, listen=never)
+    assert trio.current_time() == config.timeouts.connect
+
+
+async def test_a_data_folder_that_others_may_look_into_is_named_at_the_start(
+    tmp_path: Path,
+) -> None:
+    for mode, told in ((0o755, 1), (0o700, 0)):
+        data = tmp_path / f"{mode:o}"
+        data.mkdir()
+        data.chmod(mode)
+        async with trio.open_nursery() as nursery:
+            config = Config(listen="127.0.0.1:0", plain=True, data=data)
+            server: Server = await nursery.start(serve, App(), config)
+            server.stop()
+        assert (data / "streams.jsonl").read_text().count("MV-710") == told
+
+
 async def test_a_damaged_database_is_to_be_moved_away_or_restored(tmp_path: Path) -> None:
     (tmp_path / "inbox.sqlite3").write_bytes(b"this is no database" * 100)
     config = Config(listen="127.0.0.1:0", plain=True, data=tmp_path)

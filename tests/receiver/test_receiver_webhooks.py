@@ -382,17 +382,26 @@ def first_disk(failing: FailingDisk) -> Callable[[int], Disk]:
     return lambda threads: next(disks, InlineDisk(threads))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        OSError(11, "can't start new thread"),
+        MemoryError("no room"),
+    ],
+    ids=str,
+)
 async def test_a_webhook_that_cannot_be_stored_is_answered_503_until_it_can(
-    tmp_path: Path, autojump_clock: object
+    error: Exception, tmp_path: Path, autojump_clock: object
 ) -> None:
     handler = Handler()
     disk = FailingDisk()
     async with open_lab(handler.app, settings(tmp_path), disk=first_disk(disk)) as lab:
-        disk.error = sqlite3.OperationalError("database or disk is full")
+        disk.error = error
         response = await lab.deliver(webhook())
         assert (response.status, response.header("Retry-After")) == (503, "5")
         (line,) = await lab.lines("webhooks", "not_stored")
-        assert "disk is full" in line["why"]
+        assert str(error) in line["why"]
         health = await lab.request("GET", "/health")
         assert health.status == 503
         assert json.loads(health.body)["troubles"] == ["webhooks cannot be stored"]
