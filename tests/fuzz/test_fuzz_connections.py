@@ -6,6 +6,7 @@ import struct
 
 from fuzzed_frames import LIMIT, TRANSPORTS, check_frames
 from fuzzed_http import check_request, check_response
+from fuzzed_reader import check_reader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +163,10 @@ def frames(draw: st.DrawFn) -> bytes:
 def test_frames_mean_what_the_reference_says(data: bytes, cuts: list[int]) -> None:
     for transport in TRANSPORTS:
         check_frames(data, cuts, transport)
+
+
+@settings(BRIEFLY, max_examples=400)
+@given(data=frames(), cuts=_cuts)
+def test_the_fast_reading_is_told_from_the_librarys_by_nobody(data: bytes, cuts: list[int]) -> None:
+    check_reader(data, cuts)
+    check_reader(data, range(len(data)))
