@@ -1,4 +1,4 @@
-"""What must hold of the fast reading of frames: what wsproto alone reads, however the bytes are cut.
+"""What must hold of the fast reading of frames: what wsproto reads, however the bytes are cut.
 
 No sockets, no tasks: `FrameReader` and wsproto are driven by hand as `fast_wire.py` and the library
 drive them, some thousand times a second. `fuzzed_frames.py` does the same through whole sockets.
