@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_lab import CHROMIUM, Receiver
+from browser_lab import CHROMIUM, PATIENCE, Receiver
 
 from minivoice_ref.certificates import Certificates, make_certificates
 
@@ -56,7 +56,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser that knows nothing yet."""
     made = browser.new_context(viewport={"width": 1280, "height": 860}, permissions=["microphone"])
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(PATIENCE * 1000)
     yield made
     made.close()
 

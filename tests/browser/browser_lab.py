@@ -28,7 +28,7 @@ from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.http_client import fetch
 from minivoice_ref.net.tls import client_context
 
-__all__ = ["CHROMIUM", "Receiver", "free_port", "in_trio"]
+__all__ = ["CHROMIUM", "PATIENCE", "Receiver", "free_port", "in_trio"]
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     (
@@ -40,7 +40,8 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 )
 """The browser to test with: the variable's, or the one on the PATH."""
 
-_PATIENCE = 20.0  # seconds for a process to start or to end
+PATIENCE = 45.0
+"""Seconds for what is waited for: a process, or something to be seen. A busy machine is slow."""
 
 
 def free_port() -> int:
@@ -111,7 +112,7 @@ class Receiver:
             process.wait(2)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
-            process.wait(_PATIENCE)
+            process.wait(PATIENCE)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -150,5 +151,5 @@ def in_trio(work: Callable[[], Awaitable[None]]) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive() and not failures, failures

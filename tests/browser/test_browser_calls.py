@@ -24,12 +24,23 @@ _HEARD = """async (ear) => {
   const { sound } = await import("/console/static/listen.js");
   const samples = new Float32Array(1024);
   let most = 0;
-  for (let n = 0; n < 60 && most < 0.01; n++) {
+  for (let n = 0; n < 600 && most < 0.01; n++) {
     sound.analysers[ear].getFloatTimeDomainData(samples);
     most = Math.max(most, ...samples.map(Math.abs));
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return most;
+}"""
+_SILENT = """async (ear) => {
+  const { sound } = await import("/console/static/listen.js");
+  const samples = new Float32Array(1024);
+  for (let n = 0, silent = 0; n < 600 && silent < 20; n++) {
+    sound.analysers[ear].getFloatTimeDomainData(samples);
+    silent = samples.some((sample) => sample !== 0) ? 0 : silent + 1;
+    if (silent === 20) return true;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return false;
 }"""
 
 
@@ -50,6 +61,13 @@ def place_call(
         page.get_by_label("Speak yourself").check()
     page.get_by_role("button", name="Place the call").click()
     page.get_by_role("link", name="Watch the call").click()
+
+
+def hang_up(page: Page, receiver: Receiver) -> None:
+    """End the call that was ordered last, by the form's button."""
+    page.goto(f"{receiver.console}#/test")
+    page.get_by_role("button", name="Hang up").click()
+    page.get_by_text("Passed", exact=True).wait_for()
 
 
 def step(page: Page, name: str, state: str) -> Locator:
@@ -112,18 +130,32 @@ def _is_drawn(canvas: Locator) -> bool:
 def test_both_tracks_are_drawn_while_they_arrive_and_can_be_heard(
     page: Page, receiver: Receiver
 ) -> None:
-    place_call(page, receiver, speak=14)
+    place_call(page, receiver, speak=120)
     page.get_by_role("button", name="Listen", exact=True).click()
     page.get_by_text(re.compile("Listening, [0-9]+ ms behind")).wait_for()
-    # The packaged conversation: the agent (outbound, right) speaks first.
-    assert page.evaluate(_HEARD, 1) >= 0.01
-    wait_for_wave(page, "outbound", "audible", 50)
+    for ear, track in enumerate(("inbound", "outbound")):
+        assert page.evaluate(_HEARD, ear) >= 0.01
+        wait_for_wave(page, track, "audible", 50)
+        assert _is_drawn(wave(page, track))
     page.get_by_role("button", name="Mute outbound").click()
     page.get_by_role("button", name="Mute outbound", pressed=True).wait_for()
+    assert page.evaluate(_SILENT, 1)
     page.get_by_role("button", name="Stop listening").click()
     page.get_by_role("button", name="Listen", exact=True).wait_for()
+    hang_up(page, receiver)
     page.goto(f"{receiver.console}#/logs")
     page.locator("[data-log=streams]", has_text="listening_ended").first.wait_for()
+
+
+def test_what_happened_before_the_shown_seconds_is_a_click_away(
+    page: Page, receiver: Receiver
+) -> None:
+    place_call(page, receiver, speak=120)
+    lane = page.locator(".lane[data-log=webhooks]")
+    lane.get_by_role("button", name="2 earlier, show the whole call").click()
+    lane.get_by_text("call.created, call.answered").wait_for()
+    page.get_by_role("button", name="Whole call", pressed=True).wait_for()
+    hang_up(page, receiver)
 
 
 def test_a_stream_that_is_cut_is_explained_with_its_code_and_what_to_do(
@@ -141,31 +173,35 @@ def test_a_stream_that_is_cut_is_explained_with_its_code_and_what_to_do(
 
 
 def test_a_gap_is_marked_where_it_is(page: Page, receiver: Receiver) -> None:
-    place_call(page, receiver, speak=3, fault="lose=30")
-    step(page, "call_result", "ok").wait_for()
-    wait_for_wave(page, "inbound", "gaps", 3)
+    place_call(page, receiver, speak=8, fault="lose=30")
     lost = page.locator(".account [data-bad]").first
+    lost.wait_for()
     assert re.search("[1-9]", lost.inner_text())
+    # The log tells of the first fifty only; the others are seen by whoever watches, and stay.
+    page.get_by_text("the log tells of the first 50").wait_for()
+    wait_for_wave(page, "inbound", "gaps", 40)
+    step(page, "call_result", "ok").wait_for()
+    page.get_by_text(re.compile("Inbound left, outbound right")).wait_for()
+    assert int(wave(page, "inbound").get_attribute("data-gaps") or 0) > 40
+    assert re.search("gap.* times", page.locator(".events").inner_text())
 
 
 def test_the_microphone_is_the_callers_voice(page: Page, receiver: Receiver) -> None:
-    place_call(page, receiver, speak=30, microphone=True)
+    place_call(page, receiver, speak=120, microphone=True)
     # Chromium's fake device beeps once a second.
     wait_for_wave(page, "inbound", "audible", 20)
-    page.goto(f"{receiver.console}#/test")
-    page.get_by_role("button", name="Hang up").click()
-    page.get_by_text("Passed", exact=True).wait_for()
+    hang_up(page, receiver)
 
 
 def test_the_recording_plays_seeks_and_downloads(page: Page, receiver: Receiver) -> None:
-    page.goto(f"{receiver.console}#/calls")
-    page.locator(".call-row", has_text="Good").first.locator("a").click()
+    place_call(page, receiver, speak=6)
+    step(page, "call_result", "ok").wait_for()
     play = page.get_by_role("button", name="Play the recording")
     page.locator("input[type=range]:enabled").wait_for()
     canvas = wave(page, "outbound")
     box = canvas.bounding_box()
     assert box is not None
-    canvas.click(position={"x": box["width"] * 0.5, "y": 20})
+    canvas.click(position={"x": box["width"] * 0.1, "y": 20})
     place = page.get_by_label("Place in the recording")
     assert float(place.input_value()) > 0.1
     play.click()

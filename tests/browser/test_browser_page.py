@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-import trio
 from browser_lab import Receiver, in_trio
 
 from minivoice_ref.certificates import Certificates
@@ -27,6 +26,10 @@ pytest_plugins = ("browser_fixtures",)
 _VIEWS = ("calls", "logs", "test", "actions")
 _EVIL = "<img src=x onerror='window.harmed = 1'><script>window.harmed = 1</script>"
 _TOKEN = "a long token of this console"
+_SELECTED = """() => {
+  const area = document.activeElement;
+  return area.value.slice(area.selectionStart, area.selectionEnd);
+}"""
 
 
 async def hostile_call(receiver: Receiver) -> None:
@@ -67,7 +70,6 @@ async def hostile_call(receiver: Receiver) -> None:
             {"event": _EVIL, "evil": _EVIL},
         ):
             await socket.send(json.dumps(message))
-        await trio.sleep(0.2)
 
 
 def test_whatever_a_peer_sends_stays_text(page: Page, receiver: Receiver) -> None:
@@ -79,7 +81,7 @@ def test_whatever_a_peer_sends_stays_text(page: Page, receiver: Receiver) -> Non
     row.locator("a").click()
     page.get_by_text("Handshake as received").click()
     page.get_by_text("First messages, verbatim").click()
-    page.get_by_text("Unknown messages", exact=True).click()
+    page.get_by_role("heading", name="Unknown messages").click()
     handshake = page.locator(".headers").first.text_content() or ""
     assert _EVIL in handshake
     assert "onerror" in (page.locator(".paper pre").first.text_content() or "")
@@ -119,6 +121,29 @@ def test_the_two_faults_of_the_documented_bad_list_stand_at_their_places(
     page.get_by_text("Not valid: 2 problems").wait_for()
     places = page.locator(".problems .place").all_text_contents()
     assert places == ["actions[0].stream_url", "actions[0].track"]
+    page.get_by_role("button", name="actions[0].track").click()
+    assert page.evaluate(_SELECTED) == '"sideways"'
+
+
+def test_the_place_of_a_fault_is_selected_or_what_should_hold_it(
+    page: Page, receiver: Receiver
+) -> None:
+    page.goto(f"{receiver.console}#/actions")
+    keyed = (
+        '{"note, [{": ["\\"]}"],\n"actions": [{"hangup": {}},\n {"start_stream": {"track": 7} }]}'
+    )
+    page.get_by_label("What your answer_url returns").fill(keyed)
+    page.get_by_role("button", name="actions[1].start_stream.track").click()
+    assert page.evaluate(_SELECTED) == "7"
+    page.get_by_role("button", name="actions[1].start_stream.stream_url").click()
+    assert page.evaluate(_SELECTED) == '{"track": 7}'
+    assert "line 3" in page.locator(".problems").first.inner_text()
+    page.get_by_role("button", name="['note, [{']").click()
+    assert page.evaluate(_SELECTED) == '["\\"]}"]'
+    for torn in ('{"actions": [{"type"', "[", "", "7"):
+        page.get_by_label("What your answer_url returns").fill(torn)
+        page.get_by_role("button", name="the document").click()
+        assert page.evaluate(_SELECTED) == torn
 
 
 def test_the_page_finds_its_server_again_after_a_restart(
@@ -130,6 +155,7 @@ def test_the_page_finds_its_server_again_after_a_restart(
         page.get_by_text("call_before").wait_for()
         restarted.stop()
         page.get_by_text("Not connected – trying again").wait_for()
+        page.wait_for_function("() => getComputedStyle(document.querySelector('main')).opacity < 1")
         restarted.start()
         page.get_by_text("Connected", exact=True).wait_for()
         page.get_by_text("call_before").wait_for()
@@ -216,6 +242,28 @@ def test_the_keyboard_is_enough(page: Page, receiver: Receiver) -> None:
     page.keyboard.press("Enter")
     page.get_by_text("In the debug order").wait_for()
     assert page.url.endswith("#/call/call_by_keyboard")
+    # Whoever is read to goes on at the new view's heading.
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_the_way_past_the_bar_leads_to_the_content_of_the_same_view(
+    page: Page, receiver: Receiver
+) -> None:
+    page.goto(f"{receiver.console}#/logs")
+    page.get_by_role("heading", name="Three logs").wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.get_by_role("heading", name="Three logs").wait_for()
+
+
+@pytest.mark.parametrize("part", ["", "call", "call/%ZZ", "constructor", "nowhere/1"])
+def test_an_address_that_names_no_view_leads_to_the_list(
+    part: str, page: Page, receiver: Receiver
+) -> None:
+    page.goto(f"{receiver.console}#/{part}")
+    page.get_by_role("heading", name="Calls", exact=True).wait_for()
+    page.get_by_text("Connected", exact=True).wait_for()
 
 
 def test_everything_that_can_be_used_has_a_name(page: Page, receiver: Receiver) -> None:

@@ -2,6 +2,7 @@
 
 import { nextNumber, on, send } from "./feed.js";
 import { fill, h, icon } from "./dom.js";
+import { placeOf } from "./places.js";
 
 export const title = "Actions";
 export const wants = () => ({});
@@ -39,7 +40,7 @@ export function open(root) {
   const ends = [
     on("hello", check),
     on("checked", (checked) => {
-      if (checked.number === asked) fill(result, drawResult(checked));
+      if (checked.number === asked) fill(result, drawResult(checked, area));
     }),
   ];
   check();
@@ -49,23 +50,30 @@ export function open(root) {
   };
 }
 
-function drawResult({ valid, actions, problems, warnings }) {
+function drawResult({ valid, actions, problems, warnings }, area) {
   const faults = problems.length;
   return [
     h("p", { class: "verdict", "data-state": valid ? "ok" : "fail" }, icon(valid ? "ok" : "fail"),
       valid ? "Valid: the platform would run the whole list" : `Not valid: ${faults} problem${faults > 1 ? "s" : ""}`),
-    problems.length ? h("ol", { class: "problems" }, problems.map((one) => drawProblem(one, "fail"))) : null,
+    problems.length ? h("ol", { class: "problems" }, problems.map((one) => drawProblem(one, "fail", area))) : null,
     warnings.length ? h("h3", {}, "Worth a look") : null,
-    warnings.length ? h("ol", { class: "problems" }, warnings.map((one) => drawProblem(one, "warning"))) : null,
+    warnings.length ? h("ol", { class: "problems" }, warnings.map((one) => drawProblem(one, "warning", area))) : null,
     actions.length ? h("h3", {}, "Read as") : null,
     h("ol", { class: "read-as" }, actions.map((type, at) =>
       h("li", {}, h("span", { class: "mono soft" }, `actions[${at}]`), " ", type ?? "not usable"))),
   ];
 }
 
-function drawProblem(problem, state) {
+function drawProblem(problem, state, area) {
+  const [from, to] = placeOf(area.value, problem.path);
+  const line = area.value.slice(0, from).split("\n").length;
+  const show = () => {
+    area.setSelectionRange(from, to);
+    area.focus(); // scrolls there
+  };
   return h("li", { "data-state": state },
-    h("p", { class: "mono place" }, problem.path || "the document"),
+    h("p", {}, h("button", { type: "button", class: "place", title: "Select it in the text", on: { click: show } }, problem.path || "the document"),
+      h("span", { class: "hint" }, ` line ${line}`)),
     h("p", {}, problem.message),
     problem.mend ? h("p", { class: "mend" }, h("b", {}, "What to do: "), problem.mend) : null);
 }

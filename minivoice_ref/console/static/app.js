@@ -22,9 +22,20 @@ const main = document.getElementById("main");
 const link = document.getElementById("link");
 let close = null;
 
+/** The view and its id that the address names; the list of calls where it names none of ours. */
 function route() {
-  const [, name = "", id = ""] = location.hash.split("/");
-  return [name in VIEWS ? name : "calls", id ? decodeURIComponent(id) : null];
+  const [, name = "", part = ""] = location.hash.split("/");
+  const id = decoded(part);
+  const known = Object.hasOwn(VIEWS, name) && (name !== "call" || id);
+  return known ? [name, id] : ["calls", null];
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part) || null;
+  } catch {
+    return null; // somebody typed it
+  }
 }
 
 function open() {
@@ -38,6 +49,19 @@ function open() {
   look({ calls: false, logs: false, call: null, listen: false, ...view.wants(id) });
   window.scrollTo(0, 0);
 }
+
+/** Go where the address leads now; the reader's place is at the new view's heading. */
+function go() {
+  open();
+  const heading = main.querySelector("h1");
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the view
+  main.focus();
+});
 
 function drawTabs(current) {
   const shown = TABS.filter(([name]) => name !== "test" || server.hello?.test);
@@ -79,7 +103,7 @@ showTheme();
 // --- the connection ---
 
 function showLink(state, text) {
-  link.dataset.state = state;
+  document.documentElement.dataset.link = state;
   say(link, text);
 }
 
@@ -90,7 +114,7 @@ on("hello", (hello) => {
   drawTabs(route()[0]);
 });
 
-addEventListener("hashchange", open);
+addEventListener("hashchange", go);
 addEventListener("keydown", (event) => {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
   if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;

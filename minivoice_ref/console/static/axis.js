@@ -8,8 +8,8 @@ import { fill, h, mark, say } from "./dom.js";
 import { details, offset, seconds } from "./format.js";
 
 const LANES = [["answers", "Answer"], ["streams", "Stream"], ["webhooks", "Webhooks"]];
-const HIDDEN = new Set(["progress", "message", "account", "settings", "recording", "capture", "handled"]);
-const NEAR = 13; // pixels within which events become one mark
+const HIDDEN = new Set(["progress", "message", "account", "settings", "recording", "capture", "handled", "gap"]); // gaps are marked on the tracks
+const NEAR = 17; // pixels within which events become one mark
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
 
 /** Seconds since 1970 to pixels and back. */
@@ -29,16 +29,19 @@ export class Axis {
   }
 }
 
-/** The ruler and the lanes. `draw(axis, zero)` places everything; `take(lines)` adds events. */
-export function makeLanes() {
+/** The ruler and the lanes. `draw(axis, zero)` places everything; `take(lines)` adds events.
+ *  `showAll()` is asked for where events lie before what is shown. */
+export function makeLanes(showAll) {
   const ruler = h("div", { class: "ruler", "aria-hidden": "true" });
   const lanes = new Map();
-  const tip = h("div", { class: "tip", role: "tooltip", hidden: true });
+  const tip = h("div", { class: "tip", id: "tip", role: "tooltip", hidden: true });
   const element = h("div", { class: "lanes" },
     h("div", { class: "lane" }, h("span", { class: "lane-name" }), ruler),
     LANES.map(([log, label]) => {
       const place = h("ul", { class: "lane-place", "aria-label": `${label}: events` });
-      lanes.set(log, { place, events: [], marks: [] });
+      const earlier = h("li", { class: "earlier", hidden: true }, h("button", { type: "button", on: { click: showAll } }));
+      place.append(earlier);
+      lanes.set(log, { place, label, earlier, events: [], marks: [] });
       return h("div", { class: "lane", "data-log": log }, h("span", { class: "lane-name" }, label), place);
     }),
     tip);
@@ -106,6 +109,7 @@ function drawLane(lane, axis, zero, tip) {
     if (group && x - group.x < NEAR) group.events.push(event);
     else groups.push({ x, events: [event] });
   }
+  showEarlier(lane, axis);
   while (lane.marks.length > groups.length) lane.marks.pop().item.remove();
   while (lane.marks.length < groups.length) {
     const made = makeMark(tip);
@@ -121,8 +125,16 @@ function drawLane(lane, axis, zero, tip) {
   });
 }
 
+/** Say how many events the moving window has left behind. */
+function showEarlier({ earlier, events, label }, axis) {
+  const left = events.filter(({ at }) => axis.x(at) < -4).length;
+  earlier.hidden = left === 0;
+  say(earlier.firstChild, `‹ ${left} earlier`);
+  mark(earlier.firstChild, "aria-label", `${label}: ${left} earlier, show the whole call`);
+}
+
 function makeMark(tip) {
-  const dot = h("button", { type: "button", class: "event" });
+  const dot = h("button", { type: "button", class: "event", "aria-describedby": tip.id });
   const label = h("span", { class: "event-label", "aria-hidden": "true" });
   const made = h("i", { class: "event-made", hidden: true });
   const item = h("li", {}, made, dot, label);

@@ -13,11 +13,6 @@ import { makePlayers } from "./recording.js";
 import { drawPapers } from "./papers.js";
 
 export const title = "Call";
-
-/** What an event is called: a webhook by its event, and what became of it if not simply accepted. */
-function nameOf(line) {
-  return line.event ? `${line.event}${line.what === "accepted" ? "" : ` ${line.what}`}` : line.what;
-}
 export const wants = (id) => ({ call: id });
 
 const WINDOW = 20; // seconds that are shown while a call goes on, unless all of it is wanted
@@ -59,7 +54,7 @@ class CallView {
     this.whole = false;
     this.drawnAt = 0;
     this.steps = stepList();
-    this.lanes = makeLanes();
+    this.lanes = makeLanes(() => this.showWhole(true));
     this.listening = makeListening(id);
     this.players = makePlayers(this.axis);
     this.build(root);
@@ -101,8 +96,8 @@ class CallView {
     this.missing.hidden = Boolean(this.card);
     this.content.hidden = !this.card;
     if (!this.card) {
-      fill(this.missing, h("div", { class: "panel empty" }, icon("unknown"), h("h2", {}, "This call is not remembered"),
-        h("p", {}, "The console remembers the latest calls. Older ones stand in the logs: "), h("code", {}, "minivoice-ref explain CALL")));
+      fill(this.missing, h("div", { class: "panel empty" }, icon("phone"), h("h2", {}, "This call is not remembered"),
+        h("p", {}, "The console remembers the latest calls. Older ones stand in the log files:"), h("code", {}, "minivoice-ref explain CALL")));
       return;
     }
     if (message.all) this.clear();
@@ -188,10 +183,11 @@ class CallView {
   showEvents() {
     const began = seconds(this.card.began);
     const told = this.lines.filter((line) => !UNTOLD.has(line.what));
-    fill(this.events, told.map((line) => h("li", { "data-level": line.level, "data-log": line.log, tabindex: "-1", title: details(line) },
+    fill(this.events, runsOf(told).map(([line, ...more]) => h("li", { "data-level": line.level, "data-log": line.log, tabindex: "-1", title: details(line) },
       h("span", { class: "mono soft" }, offset(seconds(line.time) - began)),
       h("span", {}, h("i", { class: "dot", "data-log": line.log, title: line.log }), h("span", { class: "sr" }, `${line.log}: `), nameOf(line),
-        line.code ? [" ", h("span", { class: "code", "data-remark": line.level === "error" ? null : "" }, line.code)] : null))));
+        line.code ? [" ", h("span", { class: "code", "data-remark": line.level === "error" ? null : "" }, line.code)] : null,
+        more.length ? h("span", { class: "soft" }, ` ${more.length + 1} times, until ${offset(seconds(more.at(-1).time) - began)}`) : null))));
   }
 
   showWhole(whole) {
@@ -231,4 +227,20 @@ class CallView {
     this.listening.close();
     this.players.close();
   }
+}
+
+/** What an event is called: a webhook by its event, and what became of it if not simply accepted. */
+function nameOf(line) {
+  return line.event ? `${line.event}${line.what === "accepted" ? "" : ` ${line.what}`}` : line.what;
+}
+
+/** Lines one behind the other that say the same, together. */
+function runsOf(lines) {
+  const runs = [];
+  for (const line of lines) {
+    const before = runs.at(-1)?.[0];
+    if (before && before.log === line.log && before.code === line.code && nameOf(before) === nameOf(line)) runs.at(-1).push(line);
+    else runs.push([line]);
+  }
+  return runs;
 }

@@ -6,6 +6,7 @@ let socket = null;
 let wants = {};
 let pause = 500;
 let number = 0;
+let lostAt = null; // by the server's clock, while there is no connection
 
 /** What the server said of itself when it greeted. */
 export const server = { hello: null, clockOffset: 0 };
@@ -40,9 +41,9 @@ export function nextNumber() {
   return ++number;
 }
 
-/** Seconds since 1970 by the server's clock. */
+/** Seconds since 1970 by the server's clock; without a connection, when it was lost. */
 export function now() {
-  return Date.now() / 1000 + server.clockOffset;
+  return lostAt ?? Date.now() / 1000 + server.clockOffset;
 }
 
 /** Connect, for ever. */
@@ -60,11 +61,13 @@ export function connect() {
     const message = JSON.parse(data);
     if (message.type === "hello") {
       server.hello = message;
+      lostAt = null;
       server.clockOffset = Date.parse(message.now) / 1000 - Date.now() / 1000;
     }
     tell(message.type, message);
   };
   socket.onclose = async () => {
+    lostAt = now();
     tell("lost");
     if (await sessionIsOver()) return location.reload();
     setTimeout(connect, pause);

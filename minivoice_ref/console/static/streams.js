@@ -117,11 +117,18 @@ export class StreamView {
       ["Stream", h("span", { class: "mono" }, this.id)],
       ["Format", started ? `${started.format}, ${started.dialect}${started.assumed ? " (assumed)" : ""}` : "not known yet"],
       ["Messages", this.state ? `${count(this.state.messages)}, ${count(this.state.bytes)} bytes` : "–"],
-      ["Gaps, unknown messages", this.state ? `${this.state.gaps}, ${this.state.unknown}` : "–"],
+      ["Gaps", this.state ? `${count(this.state.gaps)}${this.rationed("gap")}` : "–"],
+      ["Unknown messages", this.state ? count(this.state.unknown) : "–"],
       ["Dropped before on_stream", this.state ? `${count(dropped)} samples${this.state.lagging ? ", lagging now" : ""}` : "–"],
       ["End", ended ? `${ended.how} by ${ended.by}, ${ended.close_code}${ended.reason ? `: ${ended.reason}` : ""}` : this.live ? "going on" : "–"],
     ];
     fill(this.facts, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  }
+
+  /** How many of a kind the log tells of, where it has told of the first ones only. */
+  rationed(what) {
+    const told = this.lines.filter((line) => line.what === what);
+    return told.some((line) => line.more) ? ` (the log tells of the first ${told.length})` : "";
   }
 
   /** The panel with the account. */

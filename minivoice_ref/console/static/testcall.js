@@ -84,8 +84,14 @@ function drawFault(fault, tally) {
     on: { input: () => form.faults.has(fault.name) && form.faults.set(fault.name, value.value) } }) : null;
   const tick = h("input", { type: "checkbox", checked: form.faults.has(fault.name), "data-fault": fault.name,
     on: { change: () => { if (tick.checked) form.faults.set(fault.name, value?.value ?? ""); else form.faults.delete(fault.name); tally(); } } });
-  return h("li", {}, h("label", { class: "check" }, tick, h("span", {}, h("b", { class: "mono" }, fault.name), h("span", { class: "hint" }, fault.summary))),
+  return h("li", {}, h("label", { class: "check" }, tick, h("span", {}, h("b", { class: "mono" }, fault.name), h("span", { class: "hint" }, inWords(fault)))),
     value, value ? h("span", { class: "hint unit" }, fault.unit) : null);
+}
+
+/** What a fault does. The command line's placeholder (SECONDS) is the figure beside it. */
+function inWords({ summary, unit }) {
+  const told = unit ? summary.replace(unit.toUpperCase(), `so many ${unit}`).replace(` ${unit} ${unit}`, ` ${unit}`) : summary;
+  return told[0].toUpperCase() + told.slice(1);
 }
 
 async function placeCall(side) {

@@ -40,12 +40,15 @@ export class Peaks {
     this.broken = true;
   }
 
-  /** Take all peaks of a recording in the place of what was watched. */
+  /** Take all peaks of a recording in the place of what was watched. It has silence where nothing
+   *  came: the holes that were seen stay holes. */
   replace(peaks) {
+    const holes = this.holes(0, this.last);
     this.grow(peaks.length);
     peaks.forEach((peak, at) => { this.data[at] = Math.min(peak, 254) + 1; });
     this.last = Math.max(this.last, peaks.length - 1);
     this.ranges = [[0, this.last]];
+    holes.forEach(([first, end]) => this.data.fill(0, first, end));
   }
 
   /** Take the peaks of a recording for what came before anybody watched. */
@@ -174,12 +177,15 @@ function label(context, text, x, y) {
 
 function drawGap(context, from, to, width, height) {
   if (to < 0 || from > width) return;
-  const end = Math.max(to, from + 2);
-  context.fillStyle = colour("bad-soft");
-  context.fillRect(from, 0, end - from, height);
-  hatch(context, from, end, height, "bad");
+  if (to - from > 4) {
+    context.fillStyle = colour("bad-soft");
+    context.fillRect(from, 0, to - from, height);
+    hatch(context, from, to, height, "bad");
+  }
   context.fillStyle = colour("bad");
+  context.globalAlpha = to - from > 4 ? 1 : 0.5; // of many short ones the waveform is to be seen still
   context.fillRect(from, 0, 1, height);
+  context.globalAlpha = 1;
   context.beginPath();
   context.moveTo(from - 4, 0);
   context.lineTo(from + 5, 0);
