@@ -1,14 +1,14 @@
 """Records all that the simulator sends, byte for byte and with its time.
 
 Two things would differ from one run to the next for good reason: the WebSocket's key and its masks,
-which must be unpredictable, and the time of day. Whoever compares runs uses `without_chance`.
+which must be unpredictable, and the time of day. The latter is virtual here; whoever compares runs
+uses `without_chance` as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ import trio
 from simulator_lab import ANSWER_URL, WEBHOOK_URL, Lab
 
 from minivoice_ref.net.connect import Connector
-from minivoice_ref.simulator import context
 from minivoice_ref.simulator.call import CallPlan, place_call
 from minivoice_ref.simulator.fault import Fault
 from minivoice_ref.simulator.report import CallReport
@@ -82,20 +81,13 @@ def _head(sent: Sent) -> bytes:
     return b"".join(data for _, data in sent[:20])
 
 
-class _Today(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Any:
-        return datetime.fromtimestamp(WALL + trio.current_time(), tz or timezone.utc)
-
-
-def stop_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the simulator's time of day be virtual, as all other time is."""
-    monkeypatch.setattr(context, "datetime", _Today)
+def wall_clock() -> float:
+    """Unix seconds that pass as virtual time does."""
+    return WALL + trio.current_time()
 
 
 def without_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operating system's chance, which makes keys and masks, be the same each time."""
-    stop_the_calendar(monkeypatch)
     drawn = 0
 
     def urandom(size: int) -> bytes:
@@ -119,5 +111,7 @@ async def faulty_call(lab: Lab, *faults: Fault, **changes: Any) -> tuple[CallRep
     }
     recorder = Recorder(lab.network.connect)
     plan = CallPlan(**(settings | changes))
-    report = await place_call(plan, connect=recorder.connect, observe=lab.moments.append)
+    report = await place_call(
+        plan, connect=recorder.connect, observe=lab.moments.append, clock=wall_clock
+    )
     return report, recorder

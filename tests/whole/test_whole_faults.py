@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import datetime, timezone, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from minivoice_ref.config import Timeouts
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.receiver.disk import InlineDisk
 from minivoice_ref.receiver.server import Server
-from minivoice_ref.simulator import context
 from minivoice_ref.simulator.call import CallPlan, place_call
 from minivoice_ref.simulator.faults import FAULTS, parse_fault
 from minivoice_ref.simulator.report import CallReport
@@ -40,12 +38,6 @@ Line = dict[str, Any]
 def wall_clock() -> float:
     """Unix seconds that pass as virtual time does, for both sides."""
     return WALL + trio.current_time()
-
-
-class _Today(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Any:
-        return datetime.fromtimestamp(wall_clock(), tz or timezone.utc)
 
 
 class Ear:
@@ -122,14 +114,9 @@ async def call(
             seed=3,
             faults=tuple(map(parse_fault, faults)),
         )
-        report = await place_call(plan, connect=network.connect)
+        report = await place_call(plan, connect=network.connect, clock=wall_clock)
         server.stop()
     return Outcome(report, ear, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def one_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "datetime", _Today)
 
 
 def all_is_there(outcome: Outcome) -> None:
