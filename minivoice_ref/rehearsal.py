@@ -7,13 +7,15 @@ The receiver gets a certificate made on the spot (the extra `demo`), the simulat
 time is real: what you see is what you would see with a telephone in the hand. For the platform
 itself, run the same `App` with `serve_until_signal` and the settings of its machine.
 
-It knows of the two sides only what an embedding program knows. Read next: `receiver/server.py`.
+It knows of the two sides only what an embedding program knows. For tests that should take no time
+and no sockets there is `testing.open_memory_rehearsal`. Read next: `receiver/server.py`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,23 +43,27 @@ def _ignore(_: Moment) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """A receiver that runs on this machine, and how to place test calls at it."""
+    """A running receiver, and how to place test calls at it.
+
+    Whoever opens it says what is usual for a call, and which clock tells the Unix seconds.
+    """
 
     server: Server
     _connect: Connector = field(repr=False)
-    _webhook_secret: str | None = field(repr=False)
+    _usual: Mapping[str, Any] = field(repr=False)
+    _clock: Callable[[], float] = field(default=time.time, repr=False)
 
     async def call(self, *, observe: Callable[[Moment], None] = _ignore, **plan: Any) -> CallReport:
         """Place one test call and report what came of it; *plan* has the fields of `CallPlan`.
 
         Several may run at once. Raises ConfigError where the plan cannot work. See `place_call`.
         """
-        given: dict[str, Any] = {
-            "answer_url": self.server.urls.answer,
-            "webhook_url": self.server.urls.webhooks,
-            "webhook_secret": self._webhook_secret,
-        }
-        return await place_call(CallPlan(**(given | plan)), connect=self._connect, observe=observe)
+        return await place_call(
+            CallPlan(**{**self._usual, **plan}),
+            connect=self._connect,
+            observe=observe,
+            clock=self._clock,
+        )
 
 
 @asynccontextmanager
@@ -80,5 +86,10 @@ async def open_rehearsal(app: App, **settings: Any) -> AsyncGenerator[Rehearsal,
         connect = TcpConnector(client_context(files.ca), Timeouts())
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(serve, app, config)
-            yield Rehearsal(server, connect, config.webhook_secret)
+            usual = {
+                "answer_url": server.urls.answer,
+                "webhook_url": server.urls.webhooks,
+                "webhook_secret": config.webhook_secret,
+            }
+            yield Rehearsal(server, connect, usual)
             server.stop()

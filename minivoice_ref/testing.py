@@ -1,29 +1,57 @@
-"""A network in memory, for our own tests and for those of programs that embed us.
+"""Tests without sockets, without threads and without waiting: for ours, and for those of yours.
 
-Everything here runs under Trio's virtual clock (`autojump_clock`): no sockets, no threads, no real
-time. A connection behaves as TCP does where it matters: bytes arrive in order, a full buffer makes
-the sender wait, one direction can end before the other, a peer can vanish.
+Who embeds the receiver tests an application as a whole, with the real receiver, the real simulator
+and its recorded speech between them. pytest-trio's `autojump_clock` makes the time virtual: nobody
+waits for anything, and a minute of a call takes a second or so:
+
+    async def test_each_party_is_heard(autojump_clock):
+        async with open_memory_rehearsal(App(on_stream=on_stream)) as rehearsal:
+            report = await rehearsal.call(speak=60)
+        assert report.passed
+
+Who has only the simulator in use, and a receiver of their own on Trio, gives it a listener of a
+`MemoryNetwork`, and the simulator its `connect`:
 
     network = MemoryNetwork()
-    door = Door([network.listener("media.example.com", 80)], None, site)
-    ...
-    response = await fetch("GET", "http://media.example.com/", connect=network.connect, ...)
+    nursery.start_soon(trio.serve_listeners, handle, [network.listener("app.example.com", 443)])
+    report = await place_call(CallPlan(answer_url=...), connect=network.connect)
 
-Nothing here knows calls.
+A connection in memory behaves as TCP does where it matters: bytes arrive in order, a full buffer
+makes the sender wait, one direction can end before the other, a peer can vanish.
+
+`pytest_plugin.py` has `open_memory_rehearsal` as a fixture. With sockets, TLS and real time there
+is `rehearsal.py`.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 import ssl
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 import trio
+import trio.testing
 
-from minivoice_ref.config import Timeouts
+from minivoice_ref.config import Config, Timeouts
 from minivoice_ref.net.connect import ConnectFailed, open_tls
+from minivoice_ref.receiver.app import App
+from minivoice_ref.receiver.disk import InlineDisk
+from minivoice_ref.receiver.server import Server, serve
+from minivoice_ref.rehearsal import Rehearsal
 
 __all__ = ["MemoryListener", "MemoryNetwork", "MemoryStream", "living_tasks", "memory_streams"]
+__all__ += ["open_memory_rehearsal"]
+
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
+
+_HOST = "receiver.test"
 
 _BUFFER = 65536  # bytes on the way in one direction before the sender has to wait
 _BACKLOG = 1024  # connections waiting to be accepted before the next one has to wait
@@ -224,3 +252,76 @@ class MemoryNetwork:
 def living_tasks() -> int:
     """How many tasks are alive, for tests that nothing is left behind."""
     return trio.lowlevel.current_statistics().tasks_living
+
+
+@asynccontextmanager
+async def open_memory_rehearsal(app: App, **settings: Any) -> AsyncGenerator[Rehearsal, None]:
+    """Serve *app* in memory for a block, and place test calls at it: see `rehearsal.Rehearsal`.
+
+    *settings* are fields of `Config`; without `data`, what the receiver keeps is gone afterwards.
+    What it does to the disk it does at once, in no thread. TLS is only pretended; all else is as
+    in earnest. An `on_event` that takes each webhook at once has taken all when the block ends; for
+    a slow one the test waits in the block.
+
+    An AssertionError that one of the application's functions raises fails the call as any other of
+    its exceptions does, and is raised anew at the end of the block: so `on_stream` may assert.
+    Raises as `serve` does. Without a virtual clock it runs in real time.
+    """
+    network, failed = MemoryNetwork(), list[AssertionError]()
+
+    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        await trio.lowlevel.checkpoint()
+        return [network.listener(host, port)]
+
+    zero = time.time() - trio.current_time()
+
+    def clock() -> float:
+        return zero + trio.current_time()
+
+    with tempfile.TemporaryDirectory(prefix="minivoice-") as name:
+        given = {
+            "listen": f"{_HOST}:443",
+            "plain": True,
+            "insecure": True,
+            "public_url": f"https://{_HOST}",
+            "data": Path(name) / "data",
+        }
+        config = Config(**{**given, **settings})
+        usual = {
+            "answer_url": f"https://{_HOST}/answer",
+            "webhook_url": f"https://{_HOST}/webhooks",
+            "webhook_secret": config.webhook_secret,
+            "speech_programs": (),  # which would take real time; the packaged voice speaks instead
+        }
+        run = functools.partial(serve, listen=listen, disk=InlineDisk, clock=clock)
+        async with trio.open_nursery() as nursery:
+            server: Server = await nursery.start(run, _telling(app, failed), config)
+            try:
+                yield Rehearsal(server, network.connect, usual, clock)
+            except AssertionError as exc:
+                failed.append(exc)
+            await trio.testing.wait_all_tasks_blocked()
+            server.stop()
+    if len(failed) > 1:
+        raise ExceptionGroup("assertions that failed", failed)
+    if failed:
+        raise failed[0]
+
+
+def _telling(app: App, failed: list[AssertionError]) -> App:
+    """Return *app*, whose functions note in *failed* the assertions that fail in them."""
+
+    def telling(
+        function: Callable[[_Given], Awaitable[_Result]],
+    ) -> Callable[[_Given], Awaitable[_Result]]:
+        @functools.wraps(function)
+        async def run(given: _Given) -> _Result:
+            try:
+                return await function(given)
+            except AssertionError as exc:
+                failed.append(exc)
+                raise
+
+        return run
+
+    return App(telling(app.on_answer), telling(app.on_stream), telling(app.on_event))

@@ -23,6 +23,7 @@ then `flow.py`, `sender.py`, `delivery.py`, `verdict.py`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -55,16 +56,18 @@ async def place_call(
     connect: Connector,
     observe: Callable[[Moment], None] = _ignore,
     handle: CallHandle | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> CallReport:
     """Place one test call as *plan* says and report what came of it.
 
     *observe* is called at each moment, in the event loop: it must be quick and must not raise.
     Through *handle* others see its streams and have the caller hang up; one handle is for one call.
+    *clock* tells the Unix seconds at which it begins, for tests in virtual time.
     Whatever the other side does is in the report, never an exception. Returns when the streams are
     closed and the webhooks accepted or given up, which the plan's timeouts and retries bound. If
     cancelled, the streams are closed with 1001 and the rest of the call is left undone.
     """
-    return await _Call(plan, connect, observe, handle or CallHandle()).run()
+    return await _Call(plan, connect, observe, handle or CallHandle(), clock).run()
 
 
 class _Call:
@@ -76,13 +79,14 @@ class _Call:
         connect: Connector,
         observe: Callable[[Moment], None],
         handle: CallHandle,
+        clock: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._handle = handle
         # Before the clock of the call runs: the first call of a program reads them from files.
         self._caller = plan.caller or packaged_voice("caller")
         self._agent = plan.agent or packaged_voice("agent")
-        self._context = CallContext(plan, connect, observe)
+        self._context = CallContext(plan, connect, observe, clock)
         self._deliveries = Deliveries(self._context)
         self._status = "dialing"
 

@@ -10,6 +10,7 @@ It must not know what the parts do with it. Read next: `flow.py`, `sender.py`, `
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
@@ -27,7 +28,11 @@ class CallContext:
     """One call's plan, connector, clock, chance and moments. Make it inside `trio.run`."""
 
     def __init__(
-        self, plan: CallPlan, connect: Connector, observe: Callable[[Moment], None]
+        self,
+        plan: CallPlan,
+        connect: Connector,
+        observe: Callable[[Moment], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
         self.connect = connect
@@ -37,7 +42,7 @@ class CallContext:
         self.random = random.Random(plan.seed)
         self._observe = observe
         self._zero = trio.current_time()
-        self._began = datetime.now(timezone.utc)
+        self._began = datetime.fromtimestamp(clock(), timezone.utc)
         self.call_id = plan.call_id or self._new_call_id()
 
     def elapsed(self) -> float:
