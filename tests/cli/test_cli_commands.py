@@ -23,6 +23,7 @@ def write(tmp_path: Path, *actions: object) -> str:
 
 
 @pytest.mark.parametrize("kind", ["start_stream", "stop_stream"])
+@pytest.mark.documents("validated-first", "good-lists")
 def test_the_documented_good_lists_pass_the_check(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_the_documented_good_lists_pass_the_check(
     }
 
 
+@pytest.mark.documents("bad-list")
 def test_the_documented_bad_list_has_two_problems(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +113,7 @@ def test_without_the_extra_the_mend_is_named(
     assert "pip install 'minivoice-ref[demo]'" in capsys.readouterr().err
 
 
+@pytest.mark.documents("the-test-to-pass")
 def test_the_demo_passes_and_its_json_has_what_both_ends_saw(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +141,7 @@ def test_the_demo_passes_and_its_json_has_what_both_ends_saw(
     assert all(hook["attempts"] == 1 and hook["status"] == 200 for hook in report["webhooks"])
 
 
+@pytest.mark.documents("stream-fails-call-goes-on", "the-test-to-pass")
 def test_the_demo_with_a_cut_stream_passes_and_the_verdict_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ def states(card: dict[str, Any]) -> list[str]:
     return [step["state"] for step in card["steps"]]
 
 
+@pytest.mark.documents("use-live-monitoring")
 async def test_a_call_goes_through_its_six_steps_while_it_happens(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:

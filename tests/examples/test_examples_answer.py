@@ -16,6 +16,7 @@ from minivoice_ref.protocol.webhooks import CallEvent, read_event
 custom_answer = load("custom_answer")
 
 
+@pytest.mark.documents("narrowest-track", "redirect-reaches-stop")
 def test_each_caller_is_heard_as_the_table_says_and_transferred_unheard(tmp_path: Path) -> None:
     calls = run("custom_answer.py", cwd=tmp_path).split("\n+")
     told = {call.lstrip("+").split()[0]: call for call in calls}

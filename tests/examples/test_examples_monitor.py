@@ -26,6 +26,7 @@ def frame(track: Track, slot: int, pcm: bytes) -> Frame:
     return Frame(track, 160 * slot, pcm, PCM)
 
 
+@pytest.mark.documents("use-live-monitoring")
 def test_it_runs_and_says_at_the_end_who_talked_how_much(tmp_path: Path) -> None:
     told = run("live_monitor.py", "3", cwd=tmp_path)
     block = told.partition(" is over\n")[2].splitlines()

@@ -36,6 +36,7 @@ needs_moonshine = pytest.mark.skipif(
 
 
 @needs_moonshine
+@pytest.mark.documents("use-transcription")
 def test_it_runs_and_the_words_are_those_that_were_said(tmp_path: Path) -> None:
     told = run("live_transcription.py", "8.6", cwd=tmp_path)
     whole = re.findall(r"s  (caller|agent) +(.+)  \(lag [\d.]+ s\)", told)
@@ -48,6 +49,7 @@ def test_it_runs_and_the_words_are_those_that_were_said(tmp_path: Path) -> None:
 
 
 @needs_moonshine
+@pytest.mark.documents("use-agent-assist")
 def test_the_agent_is_told_of_the_delay_and_of_the_order(tmp_path: Path) -> None:
     """A busy machine's recogniser may mishear a word, so one of the two is enough."""
     told = run("agent_assist.py", "15.1", cwd=tmp_path)

@@ -105,6 +105,7 @@ def _warnings(*entries: object) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("type", ["start_stream", "stop_stream"])
+@pytest.mark.documents("good-lists")
 def test_the_documented_good_lists_pass(type: str) -> None:
     body = '{"actions": [{"type": "%s", "stream_url": "%s", "track": "both"}]}' % (type, URL)
     checked = read_answer(body)
@@ -113,6 +114,7 @@ def test_the_documented_good_lists_pass(type: str) -> None:
     assert STREAM_ACTION_ACCEPTED == "stream action accepted by the call flow"
 
 
+@pytest.mark.documents("bad-list")
 def test_the_documented_bad_list_has_exactly_its_two_faults() -> None:
     checked = read_answer(
         b'{"actions": [{"type": "start_stream",'
@@ -135,6 +137,7 @@ def test_the_same_faults_of_the_keyed_form_stand_below_its_key() -> None:
     ]
 
 
+@pytest.mark.documents("fifteen-actions")
 def test_there_are_fifteen_actions_and_an_example_of_each() -> None:
     assert len(ACTIONS) == 15
     assert {action.type for action in EXAMPLES} == set(ACTIONS)
@@ -144,6 +147,7 @@ def test_there_are_fifteen_actions_and_an_example_of_each() -> None:
 
 
 @pytest.mark.parametrize("action", EXAMPLES, ids=lambda action: str(action.type))
+@pytest.mark.documents("two-forms")
 def test_both_forms_of_an_action_are_good_and_mean_the_same(action: Action) -> None:
     typed, keyed = action.to_json(), {action.type: dict(action.parameters)}
     checked = check_answer({"actions": [typed, keyed]})
@@ -152,6 +156,7 @@ def test_both_forms_of_an_action_are_good_and_mean_the_same(action: Action) -> N
 
 
 @pytest.mark.parametrize("action", EXAMPLES, ids=lambda action: str(action.type))
+@pytest.mark.documents("fifteen-actions")
 def test_each_required_parameter_is_missed_and_each_other_is_not(action: Action) -> None:
     parameters = ACTIONS[action.type].parameters
     required = [name for name, known in parameters.items() if known.required]
@@ -165,6 +170,9 @@ def test_each_required_parameter_is_missed_and_each_other_is_not(action: Action)
 
 @pytest.mark.parametrize(
     ("action", "name", "good", "bad"), BOUNDS, ids=[f"{row[0].type}.{row[1]}" for row in BOUNDS]
+)
+@pytest.mark.documents(
+    "wss-only", "three-tracks", "gather", "send-digits", "redirect", "conference"
 )
 def test_every_documented_bound_holds_at_its_edge_and_breaks_beyond(
     action: Action, name: str, good: tuple[object, ...], bad: tuple[object, ...]
@@ -215,6 +223,7 @@ def test_documented_defaults_are_known_without_being_written() -> None:
         ],
     ],
 )
+@pytest.mark.documents("transfer", "bridge", "stream-actions")
 def test_each_action_has_its_documented_effect_on_the_list(
     type: str, effect: str, ends_list: bool
 ) -> None:
@@ -253,6 +262,7 @@ def test_a_count_that_is_bad_by_itself_is_not_compared() -> None:
 
 
 @pytest.mark.parametrize("type", ["transfer", "bridge"])
+@pytest.mark.documents("two-spellings")
 def test_the_second_spelling_is_taken_and_warned_of(type: str) -> None:
     checked = check_answer(
         {"actions": [{"type": type, "to": "+15551230002", "from": "+15551230001"}]}
@@ -266,6 +276,7 @@ def test_the_second_spelling_is_taken_and_warned_of(type: str) -> None:
     assert "in an example of the documentation, not in its table" in sender.message
 
 
+@pytest.mark.documents("two-spellings")
 def test_bridge_is_also_shown_with_a_timeout_and_transfer_is_not() -> None:
     destination = {"destination": "+15551230002", "timeout_seconds": 20}
     assert _warnings({"bridge": destination}) == [
@@ -451,6 +462,7 @@ def test_problems_of_one_entry_are_not_those_of_its_tenfold() -> None:
         ),
     ],
 )
+@pytest.mark.documents("a-list-run-in-order")
 def test_a_bad_document_is_one_problem_and_never_an_exception(
     body: bytes, path: str, message: str
 ) -> None:

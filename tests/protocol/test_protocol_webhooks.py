@@ -56,6 +56,7 @@ def _faults(**changes: Any) -> list[tuple[str, str]]:
     return _problems(json.dumps({**DOCUMENTED, **changes}).encode())
 
 
+@pytest.mark.documents("envelope")
 def test_the_documented_envelope_is_read_field_by_field() -> None:
     event = _event()
     assert event == CallEvent(
@@ -81,11 +82,13 @@ def test_an_event_cannot_be_changed_once_read() -> None:
         event.call.id = "c"  # type: ignore[misc]
 
 
+@pytest.mark.documents("envelope")
 def test_the_documented_envelope_is_written_as_it_was_read() -> None:
     assert _event().to_json() == DOCUMENTED
     assert json.loads(_event().encode()) == DOCUMENTED
 
 
+@pytest.mark.documents("call-created-shows-more", "unknown-fields")
 def test_the_extra_fields_of_call_created_are_kept() -> None:
     extra = {"provider_call_id": "p1", "route_mode": "direct", "routing_target": {"a": 1}}
     data = {"event_key": "call_123:call.created"}
@@ -95,6 +98,7 @@ def test_the_extra_fields_of_call_created_are_kept() -> None:
     assert event.call.to_json() == DOCUMENTED["call"] | extra
 
 
+@pytest.mark.documents("unknown-fields")
 def test_missing_optional_fields_are_tolerated() -> None:
     event = read_event(
         b'{"event": "call.answered", "created_at": "2026-05-29T12:00:00Z", "call": {"id": "c"},'
@@ -109,12 +113,14 @@ def test_optional_strings_may_be_empty_or_null() -> None:
     assert call.status == "" and call.direction is None
 
 
+@pytest.mark.documents("eight-events")
 def test_there_are_eight_documented_events_and_two_end_the_call() -> None:
     assert len(set(EVENTS)) == 8
     ending = [name for name in EVENTS if _event(event=name).ends_call]
     assert ending == ["call.completed", "call.failed"]
 
 
+@pytest.mark.documents("statuses-and-directions")
 def test_unknown_events_statuses_and_directions_are_accepted() -> None:
     event = _event(event="call.teleported", call={"id": "c", "status": "?", "direction": "up"})
     assert (event.event, event.call.status, event.call.direction) == ("call.teleported", "?", "up")
@@ -165,6 +171,7 @@ def test_a_fault_is_named_with_its_place(changes: Any, path: str, message: str) 
     assert where == path and message in what
 
 
+@pytest.mark.documents("variables-are-bounded")
 def test_variables_may_be_as_long_as_documented() -> None:
     variables = {"n" * 128: "v" * 4096}
     assert _event(variables=variables).variables == variables
@@ -209,6 +216,7 @@ def test_duplicates_have_one_key_whatever_their_form() -> None:
         {"data": {"digits": "2"}},
     ],
 )
+@pytest.mark.documents("keyed-by-call-and-event")
 def test_events_that_differ_in_call_name_time_or_data_have_different_keys(changes: Any) -> None:
     assert _event(**changes).key != _event().key
 
@@ -255,6 +263,7 @@ def test_an_event_that_json_cannot_carry_is_not_sent() -> None:
         ("2026-05-29T11:59:60Z", NOON),
     ],
 )
+@pytest.mark.documents("times-and-ids")
 def test_every_form_of_rfc_3339_is_read(text: str, moment: datetime) -> None:
     found = parse_time(text)
     assert found == moment and found.tzinfo is UTC
@@ -288,6 +297,7 @@ def test_what_is_no_rfc_3339_time_is_refused(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.documents("times-and-ids")
 def test_a_time_is_written_in_utc_with_a_fraction_only_where_there_is_one() -> None:
     assert format_time(NOON) == "2026-05-29T12:00:00Z"
     assert format_time(NOON + timedelta(microseconds=1)) == "2026-05-29T12:00:00.000001Z"

@@ -99,6 +99,7 @@ def test_a_call_id_that_cannot_be_one_is_passed_over(value: object) -> None:
     )
 
 
+@pytest.mark.documents("wss-only")
 async def test_the_stream_url_is_wss_and_its_token_says_whose_and_until_when(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -123,6 +124,7 @@ async def test_the_stream_url_begins_with_the_public_url(
 
 
 @pytest.mark.parametrize("track", ["inbound", "outbound", "both"])
+@pytest.mark.documents("stream-begins")
 async def test_the_default_answer_is_one_start_stream_with_the_track_of_the_settings(
     track: str, tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -191,6 +193,7 @@ async def test_another_method_is_refused_with_what_is_allowed(
         assert (response.status, response.header("Allow")) == (405, "GET, HEAD, POST")
 
 
+@pytest.mark.documents("answer-fast-valid-deterministic", "answers-logged")
 async def test_an_answer_with_faults_never_leaves_and_every_fault_is_logged(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -238,6 +241,7 @@ async def test_what_is_no_answer_at_all_never_leaves(
         assert line["problems"] == ["on_answer returned dict; return an Answer"]
 
 
+@pytest.mark.documents("answers-logged")
 async def test_an_application_that_raises_is_answered_500_and_logged(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -255,6 +259,7 @@ async def test_an_application_that_raises_is_answered_500_and_logged(
         assert (await lab.request("GET", "/health")).status == 200
 
 
+@pytest.mark.documents("answer-fast-valid-deterministic")
 async def test_an_application_that_does_not_decide_in_time_is_answered_500(
     tmp_path: Path, autojump_clock: object
 ) -> None:

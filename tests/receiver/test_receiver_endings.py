@@ -53,6 +53,7 @@ async def disconnected(lab: Lab) -> tuple[str, int, str]:
     return line["how"], line["close_code"], line["by"]
 
 
+@pytest.mark.documents("stream-ends", "receiver-lets-go")
 async def test_a_stop_closes_with_1000_at_once(tmp_path: Path, autojump_clock: object) -> None:
     listener = Listener()
     async with open_lab(listener.app, settings(tmp_path)) as lab:
@@ -138,6 +139,7 @@ class VanishingStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
+@pytest.mark.documents("receiver-lets-go")
 async def test_a_platform_that_vanishes_without_a_word_is_found_out_by_a_ping(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -224,6 +226,7 @@ async def speak_until_closed(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("event", ["call.completed", "call.failed"])
+@pytest.mark.documents("receiver-lets-go")
 async def test_the_end_of_the_call_closes_its_streams_with_1000_after_the_linger(
     event: str, tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -351,6 +354,7 @@ async def test_a_second_signal_cuts_a_stream_with_1001_at_once_and_files_are_who
     assert recording.with_suffix(".json").exists()
 
 
+@pytest.mark.documents("kept-apart")
 async def test_on_stream_raising_closes_with_1011_and_nobody_else_notices(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -410,6 +414,7 @@ async def test_on_stream_returning_early_does_not_end_the_receiving(
     assert len(heard) == 1
 
 
+@pytest.mark.documents("receiver-is-quick")
 async def test_a_lagging_application_loses_the_oldest_audio_and_holds_nobody_up(
     tmp_path: Path, autojump_clock: object
 ) -> None:

@@ -58,6 +58,7 @@ async def test_answer_url_may_want_credentials(
         assert [line["code"] for line in refused] == ["MV-313"] * (status == 401)
 
 
+@pytest.mark.documents("receiver-accepts")
 async def test_streams_may_want_credentials_beside_their_token(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -91,6 +92,7 @@ async def test_streams_may_want_credentials_beside_their_token(
         ("198.51.100.0/24", "192.0.2.0/24", None, False),
     ],
 )
+@pytest.mark.documents("receiver-accepts")
 async def test_only_allowed_networks_may_come_in_and_health_is_for_everybody(
     allow: str,
     proxies: str | None,
@@ -194,6 +196,7 @@ SAFE: dict[str, Any] = {"tls_cert": "c", "tls_key": "k", "webhook_secret": NEW}
         ({"listen": "0.0.0.0:8443", "plain": True, "insecure": True}, set()),
     ],
 )
+@pytest.mark.documents("webhook-url")
 def test_other_machines_are_served_with_tls_and_a_webhook_secret_or_not_at_all(
     given: dict[str, Any], problems: set[str]
 ) -> None:

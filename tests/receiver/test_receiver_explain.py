@@ -244,6 +244,7 @@ async def logs_of(tmp_path: Path, app: App, changes: dict[str, Any], act: Act) -
 
 
 @pytest.mark.parametrize("code", FAILURES)
+@pytest.mark.documents("debug-order")
 async def test_a_prepared_failure_is_told_from_all_others(
     code: str, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -398,6 +399,7 @@ def test_without_an_answer_and_without_trouble_the_door_cannot_be_judged() -> No
     assert [step.ok for step in explanation.steps[:6]] == [False, None, None, None, None, True]
 
 
+@pytest.mark.documents("debug-order")
 def test_a_stream_outside_its_call_makes_the_times_disagree() -> None:
     lines = [answered(), stream("open", 30), stream("disconnected", 40, how="stopped")]
     explanation = explained(*lines, stream("account", 40, tracks={}), completed(5))

@@ -52,6 +52,7 @@ async def test_a_line_has_time_ids_and_what_happened(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "streams.jsonl").stat().st_mode) == 0o600
 
 
+@pytest.mark.documents("three-logs")
 async def test_three_logs_are_three_files(tmp_path: Path) -> None:
     journal = make(tmp_path)
     journal.note("answers", "answered")

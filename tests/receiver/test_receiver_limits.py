@@ -150,6 +150,7 @@ def test_a_pace_allows_ten_seconds_at_once_and_then_what_time_allows() -> None:
     assert pace.allows(1000, now=1000.0) and not pace.allows(201, now=1001.0)
 
 
+@pytest.mark.documents("no-order-promised")
 async def test_a_stream_is_heard_to_its_end_though_its_call_has_ended_before(
     tmp_path: Path, autojump_clock: object
 ) -> None:

@@ -28,6 +28,7 @@ WALL_FUTURE = WALL + 600
         (mint_token(KEY, "call:call_1", WALL - 1), "expired"),
     ],
 )
+@pytest.mark.documents("receiver-accepts")
 async def test_a_stream_without_a_good_token_gets_a_403_before_the_upgrade(
     token: str, why: str, tmp_path: Path, autojump_clock: object
 ) -> None:

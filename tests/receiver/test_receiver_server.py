@@ -89,6 +89,7 @@ async def request(
     )
 
 
+@pytest.mark.documents("platform-is-the-client", "answer-url")
 async def test_a_whole_call_over_real_sockets_and_real_tls(
     tmp_path: Path, certificates: Path
 ) -> None:

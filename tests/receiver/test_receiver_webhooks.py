@@ -54,6 +54,7 @@ def states(lab: Lab) -> dict[str, int]:
     return dict(rows)
 
 
+@pytest.mark.documents("any-2xx", "accept-then-work")
 async def test_an_event_is_acknowledged_and_then_handled_once(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -71,6 +72,7 @@ async def test_an_event_is_acknowledged_and_then_handled_once(
         assert (accepted["event"], accepted["status"]) == ("call.completed", "completed")
 
 
+@pytest.mark.documents("accept-then-work")
 async def test_an_event_is_on_the_disk_before_it_is_acknowledged(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -85,6 +87,7 @@ async def test_an_event_is_on_the_disk_before_it_is_acknowledged(
         never.set()
 
 
+@pytest.mark.documents("duplicates")
 async def test_a_duplicate_is_acknowledged_and_not_handed_on_again(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -99,6 +102,7 @@ async def test_a_duplicate_is_acknowledged_and_not_handed_on_again(
         assert len(await lab.lines("webhooks", "duplicate")) == 2
 
 
+@pytest.mark.documents("duplicates")
 async def test_a_duplicate_is_known_after_a_restart(tmp_path: Path, autojump_clock: object) -> None:
     handler = Handler()
     for _ in range(2):
@@ -108,6 +112,7 @@ async def test_a_duplicate_is_known_after_a_restart(tmp_path: Path, autojump_clo
     assert handler.names == ["call.completed"]
 
 
+@pytest.mark.documents("keyed-by-call-and-event")
 async def test_two_gatherings_of_one_call_are_two_events(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -146,6 +151,7 @@ async def test_an_unknown_event_is_accepted_and_handed_on(
         ),
     ],
 )
+@pytest.mark.documents("signature")
 async def test_an_unproven_webhook_is_refused_with_401_and_logged(
     signed: dict[str, str], why: str, tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -265,6 +271,7 @@ async def test_an_event_that_keeps_failing_is_set_aside_and_blocks_no_other(
         assert (line["attempt"], line["error"]) == (3, "RuntimeError: always")
 
 
+@pytest.mark.documents("kept-apart")
 async def test_a_handler_that_hangs_holds_up_its_own_call_only(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -382,6 +389,7 @@ def first_disk(failing: FailingDisk) -> Callable[[int], Disk]:
     return lambda threads: next(disks, InlineDisk(threads))
 
 
+@pytest.mark.documents("retried")
 @pytest.mark.parametrize(
     "error",
     [

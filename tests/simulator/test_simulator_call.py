@@ -49,6 +49,7 @@ async def test_the_call_leaves_nothing_running(autojump_clock: Clock) -> None:
         assert living_tasks() == before
 
 
+@pytest.mark.documents("envelope", "statuses-and-directions", "signed-with-a-secret-only")
 async def test_the_events_come_in_order_and_in_the_documented_envelope(
     autojump_clock: Clock,
 ) -> None:
@@ -74,6 +75,7 @@ async def test_the_events_come_in_order_and_in_the_documented_envelope(
     assert all(request.header(SIGNATURE_HEADER) is None for _, request in lab.hooks)
 
 
+@pytest.mark.documents("times-and-ids")
 async def test_a_call_has_an_id_of_the_documented_look_and_never_another_calls(
     autojump_clock: Clock,
 ) -> None:
@@ -189,6 +191,7 @@ async def test_the_moments_tell_the_call_in_order_and_keep_secrets(autojump_cloc
     assert "ghijklmnop" not in str(report) + json.dumps(report.to_json())
 
 
+@pytest.mark.documents("webhook-url")
 async def test_plain_http_is_for_a_laboratory_and_remarked_on(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         report = await lab.call(answer_url=f"http://{HOST}:443/answer")
@@ -240,6 +243,7 @@ DEEP = b'{"actions":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         "huge",
     ],
 )  # fmt: skip
+@pytest.mark.documents("answer-url")
 async def test_a_bad_answer_fails_the_call(
     autojump_clock: Clock, answer: Response, why: str
 ) -> None:
@@ -253,6 +257,7 @@ async def test_a_bad_answer_fails_the_call(
     assert "failed" in report.steps[-1].detail
 
 
+@pytest.mark.documents("validated-first")
 async def test_the_documented_bad_answer_has_two_faults_and_starts_nothing(
     autojump_clock: Clock,
 ) -> None:

@@ -41,6 +41,7 @@ def check(lab: Lab, index: int, secret: str, now: float) -> None:
     )
 
 
+@pytest.mark.documents("signed-with-a-secret-only")
 async def test_signed_webhooks_verify_with_the_secret_and_with_no_other(
     autojump_clock: Clock,
 ) -> None:

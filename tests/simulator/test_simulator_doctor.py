@@ -157,6 +157,7 @@ async def test_an_answer_that_never_comes_gets_a_cross_and_the_rest_is_examined(
     assert checks["webhook_url.signed"].outcome == checks["clock.skew"].outcome == "pass"
 
 
+@pytest.mark.documents("answer-fast-valid-deterministic")
 async def test_a_slow_answer_gets_a_cross_with_its_time_and_the_threshold(
     authority: Authority, context: ssl.SSLContext
 ) -> None:
@@ -169,6 +170,7 @@ async def test_a_slow_answer_gets_a_cross_with_its_time_and_the_threshold(
 
 
 @pytest.mark.parametrize("good", [0, 1])
+@pytest.mark.documents("answer-fast-valid-deterministic")
 async def test_an_application_that_answers_only_now_and_then_gets_a_cross(
     good: int, authority: Authority, context: ssl.SSLContext
 ) -> None:

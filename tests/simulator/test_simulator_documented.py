@@ -477,6 +477,25 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fact)
+@pytest.mark.documents(
+    "stream-begins",
+    "no-stream-events",
+    "stop-matches",
+    "a-list-run-in-order",
+    "say",
+    "gather",
+    "send-digits",
+    "redirect",
+    "redirect-reaches-stop",
+    "transfer",
+    "bridge",
+    "conference",
+    "hold-and-resume",
+    "mute-and-unmute",
+    "recording",
+    "stream-actions",
+    "two-spellings",
+)
 async def test_the_documented_action(autojump_clock: Clock, row: Row) -> None:
     async with open_lab() as lab:
         lab.answer_with(*row.actions)
@@ -491,6 +510,7 @@ async def test_the_documented_action(autojump_clock: Clock, row: Row) -> None:
     row.check(lab, report)
 
 
+@pytest.mark.documents("fifteen-actions")
 def test_every_documented_action_has_a_row() -> None:
     assert {name for row in ROWS for name in ACTIONS if name in row.fact} == set(ACTIONS)
     assert len(ACTIONS) == 15
@@ -504,6 +524,7 @@ REQUIRED = [
 ]
 
 
+@pytest.mark.documents("stream-actions")
 def test_these_parameters_are_documented_as_required() -> None:
     assert REQUIRED == [
         ("say", "text"),
@@ -519,6 +540,7 @@ def test_these_parameters_are_documented_as_required() -> None:
 
 
 @pytest.mark.parametrize(("name", "parameter"), REQUIRED)
+@pytest.mark.documents("fifteen-actions")
 async def test_an_action_without_a_parameter_that_it_requires_is_rejected(
     autojump_clock: Clock, name: str, parameter: str
 ) -> None:
@@ -544,6 +566,7 @@ FORMS: dict[str, list[Document]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.documents("two-forms")
 async def test_two_forms_of_the_same_action_which_may_be_mixed_in_one_list(
     autojump_clock: Clock, form: str
 ) -> None:

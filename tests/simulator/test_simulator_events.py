@@ -78,6 +78,7 @@ def bodies(lab: Lab, event: str) -> list[Document]:
 
 
 @pytest.mark.parametrize("told", TOLD, ids=lambda told: f"{told.event}: {told.fact}")
+@pytest.mark.documents("eight-events", "gathered-data")
 async def test_the_documented_event(autojump_clock: Clock, told: Told) -> None:
     async with open_lab() as lab:
         began = trio.current_time()
@@ -99,6 +100,7 @@ async def test_the_documented_event(autojump_clock: Clock, told: Told) -> None:
     )
 
 
+@pytest.mark.documents("eight-events")
 def test_every_documented_event_is_told_of() -> None:
     assert [told.event for told in TOLD] == list(EVENTS)
 
@@ -111,6 +113,7 @@ def test_every_documented_event_is_told_of() -> None:
         ([{"gather": {"timeout_seconds": 1}}, {"resume": {}}], ["call.gathered"], "call.failed"),
     ],
 )
+@pytest.mark.documents("usual-order")
 async def test_the_usual_order_is_created_answered_gathered_completed_or_failed(
     autojump_clock: Clock, actions: list[Document], middle: list[str], last: str
 ) -> None:
@@ -122,6 +125,7 @@ async def test_the_usual_order_is_created_answered_gathered_completed_or_failed(
     assert times == sorted(times)
 
 
+@pytest.mark.documents("call-created-shows-more")
 async def test_the_first_event_also_shows_how_the_call_is_routed(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         report = await lab.call()
@@ -132,6 +136,7 @@ async def test_the_first_event_also_shows_how_the_call_is_routed(autojump_clock:
     assert re.fullmatch(r"call_\d{8}T\d{6}\.\d{9}", report.call_id)
 
 
+@pytest.mark.documents("keyed-by-call-and-event")
 async def test_gathers_and_recordings_can_repeat_and_are_told_apart(autojump_clock: Clock) -> None:
     gather: Document = {"gather": {"timeout_seconds": 1}}
     record: list[Document] = [{"start_recording": {}}, {"stop_recording": {}}]
@@ -143,6 +148,7 @@ async def test_gathers_and_recordings_can_repeat_and_are_told_apart(autojump_clo
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+@pytest.mark.documents("any-2xx")
 async def test_any_2xx_accepts_the_event(autojump_clock: Clock, status: int) -> None:
     async with open_lab() as lab:
         lab.hook_replies = {event: [Response(status)] for event in EVENTS}
@@ -151,6 +157,7 @@ async def test_any_2xx_accepts_the_event(autojump_clock: Clock, status: int) -> 
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 429, 500, 503])
+@pytest.mark.documents("retried")
 async def test_a_non_2xx_is_retried(autojump_clock: Clock, status: int) -> None:
     async with open_lab() as lab:
         lab.hook_replies["call.completed"] = [Response(status)]
@@ -158,6 +165,7 @@ async def test_a_non_2xx_is_retried(autojump_clock: Clock, status: int) -> None:
     assert report.webhooks[-1].attempts == 2 and report.webhooks[-1].accepted
 
 
+@pytest.mark.documents("retried")
 async def test_an_unreachable_endpoint_is_retried(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         report = await lab.call(
@@ -216,6 +224,7 @@ async def test_a_refused_duplicate_is_let_be(autojump_clock: Clock) -> None:
     assert "call.completed, a duplicate: answered 409; let be" in lab.said("webhook")
 
 
+@pytest.mark.documents("no-order-promised")
 async def test_webhooks_come_in_another_order_which_hangs_on_the_seed(
     autojump_clock: Clock,
 ) -> None:

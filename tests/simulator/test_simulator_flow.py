@@ -25,6 +25,7 @@ def ends(report: CallReport) -> list[int]:
     return [next(iter(stream.sent.values())).frames for stream in report.streams]
 
 
+@pytest.mark.documents("stream-ends")
 async def test_stop_stream_ends_the_stream_and_the_call_goes_on(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         lab.answer_with(start(), STOP)
@@ -57,6 +58,7 @@ async def test_the_keyed_form_does_the_same(autojump_clock: Clock) -> None:
     ],
     ids=["nothing given", "by url", "by track", "by both", "no match"],
 )
+@pytest.mark.documents("stop-matches")
 async def test_stop_stream_matches_by_url_and_by_track_each_only_where_given(
     autojump_clock: Clock, stop: Document, frames: list[int]
 ) -> None:
@@ -143,6 +145,7 @@ async def test_what_ends_the_list_leaves_the_rest_unrun(
     assert [result.detail for result in report.actions[2:]] == [f"not run after {name}"] * 2
 
 
+@pytest.mark.documents("stream-begins")
 async def test_an_empty_list_is_a_call_without_a_stream(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         lab.answer_with()

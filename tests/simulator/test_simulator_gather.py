@@ -96,6 +96,7 @@ async def test_the_caller_presses_a_key_each_so_often_and_pauses_where_told(
         ({"num_digits": 4, "timeout_seconds": 2}, "12", "timeout", "12"),
     ],
 )
+@pytest.mark.documents("gather", "gathered-data")
 async def test_what_ends_it_and_with_which_status(
     autojump_clock: Clock, parameters: Document, digits: str, status: str, gathered: str
 ) -> None:

@@ -107,6 +107,7 @@ async def test_a_failing_action_need_not_fail_the_call(autojump_clock: Clock) ->
     ("status", "methods"),
     [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")],
 )
+@pytest.mark.documents("redirect")
 async def test_as_many_http_redirects_are_followed_as_max_redirects_allows(
     autojump_clock: Clock, status: int, methods: str
 ) -> None:

@@ -66,6 +66,7 @@ def dashes(judged: dict[str, Step]) -> list[str]:
     return [name for name, step in judged.items() if step.ok is None]
 
 
+@pytest.mark.documents("debug-order")
 def test_the_steps_stand_in_the_documented_debug_order() -> None:
     assert STEPS == (
         "answer_valid",
@@ -94,6 +95,7 @@ def test_without_an_answer_every_step_fails_and_the_first_says_why() -> None:
     assert judged["answer_valid"].detail == "connect: refused"
 
 
+@pytest.mark.documents("bad-list")
 def test_both_faults_of_the_documented_bad_answer_are_named() -> None:
     judged = steps(answer=BAD, streams=(), webhooks=())
     assert failing(judged) == list(STEPS)

@@ -117,6 +117,7 @@ async def test_a_stream_that_opens_late_starts_at_zero_in_the_middle_of_the_conv
         (None, ["inbound", "outbound"]),
     ],
 )
+@pytest.mark.documents("three-tracks")
 async def test_a_stream_carries_the_tracks_that_were_asked_for(
     autojump_clock: Clock, track: str | None, carried: list[str]
 ) -> None:
@@ -154,6 +155,7 @@ async def test_two_streams_carry_the_same_sound_at_the_same_moment(autojump_cloc
 # --- ends that are not as they should be ---
 
 
+@pytest.mark.documents("stream-fails-call-goes-on")
 async def test_a_receiver_that_is_not_there_fails_the_stream(autojump_clock: Clock) -> None:
     async with open_lab() as lab:
         lab.answer_with(start("wss://nobody.example.com/stream/abcdefghijkl"))
@@ -220,6 +222,7 @@ def close_after(count: int, code: int, reason: str = "") -> Behaviour:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
+@pytest.mark.documents("stream-fails-call-goes-on")
 async def test_a_receiver_that_breaks_the_connection_fails_the_stream(
     autojump_clock: Clock, count: int
 ) -> None:
@@ -372,6 +375,7 @@ async def test_one_stream_in_trouble_does_not_touch_the_other(autojump_clock: Cl
     assert_the_call_was_not_hurt(lab, report)
 
 
+@pytest.mark.documents("kept-apart")
 async def test_webhooks_are_accepted_while_a_stream_hangs(autojump_clock: Clock) -> None:
     async def sleep(socket: MediaSocket, heard: Heard) -> None:
         await trio.sleep(60)

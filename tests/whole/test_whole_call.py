@@ -74,6 +74,7 @@ def channels(path: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("track", ["both", "inbound", "outbound"])
+@pytest.mark.documents("three-tracks")
 async def test_the_recording_holds_sample_for_sample_what_was_sent(
     track: str, certificates: Certificates, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ async def test_the_recording_holds_sample_for_sample_what_was_sent(
     }
 
 
+@pytest.mark.documents("three-logs", "answers-logged")
 async def test_a_broken_stream_leaves_three_logs_with_three_different_stories(
     certificates: Certificates, tmp_path: Path
 ) -> None:
