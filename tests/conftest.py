@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+@pytest.fixture
+def tell_figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells what a test has measured, for the table that `python -m benchmarks.reliability` makes."""
+    return lambda figure: request.node.user_properties.append(("figure", figure))

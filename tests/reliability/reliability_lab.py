@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
@@ -25,6 +25,9 @@ from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
 from minivoice_ref.protocol.media import MediaFormat, Started
 
 PROGRAM = Path(__file__).with_name("reliability_program.py")
+Tell: TypeAlias = Callable[[str], None]
+"""The fixture `tell_figure`: a test tells what it has measured, for the table of the README."""
+
 FRAME = bytes([0xFF]) * 160  # 20 ms of silence in mu-law
 LIMITS, TIMEOUTS = Limits(), Timeouts()
 
@@ -88,13 +91,16 @@ class Receiver:
         return url if self.urls["base"].startswith("https") else url.replace("wss", "ws", 1)
 
     @asynccontextmanager
-    async def stream(self, call_id: str, url: str | None = None) -> AsyncIterator[Caller]:
-        """Open a stream."""
+    async def stream(
+        self, call_id: str, url: str | None = None, transport: str = "simple"
+    ) -> AsyncIterator[Caller]:
+        """Open a stream. By the *transport* `fast` nothing is read, nor answered, unasked."""
         async with open_connected(
             url or await self.stream_url(call_id),
             connect=self.connect,
             limits=LIMITS,
             timeouts=TIMEOUTS,
+            transport=transport,
         ) as ws:
             yield Caller(ws, call_id)
 
@@ -116,6 +122,18 @@ class Receiver:
     def open_files(self) -> int:
         """How many descriptors the process has."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    async def tasks(self, asked: signal.Signals = signal.SIGUSR1) -> int:
+        """How many tasks the process has."""
+        told = self.data / "tasks"
+        told.unlink(missing_ok=True)
+        self.process.send_signal(asked)
+        await self.until(lambda: told.exists() and told.read_text().endswith("\n"))
+        return int(told.read_text())
+
+    async def short_of_memory(self) -> None:
+        """Make memory short, or give it back."""
+        await self.tasks(signal.SIGUSR2)
 
     def threads(self) -> int:
         """How many threads the process has."""
@@ -150,6 +168,12 @@ class Caller:
         await trio.lowlevel.checkpoint()
         for message in self._encoder.stop():
             await self.socket.send(message)
+
+    @contextmanager
+    def until_closed(self) -> Iterator[None]:
+        """Leave the block quietly when the stream is closed."""
+        with suppress(SocketClosed):
+            yield
 
     async def close_code(self) -> int:
         """Wait for the end."""
