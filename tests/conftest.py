@@ -13,5 +13,5 @@ settings.load_profile("house")
 
 @pytest.fixture
 def tell_figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tells what a test has measured, for the table that `python -m benchmarks.reliability` makes."""
+    """Tells what a test has measured: for the table of `python -m benchmarks.reliability`."""
     return lambda figure: request.node.user_properties.append(("figure", figure))

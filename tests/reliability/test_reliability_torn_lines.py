@@ -109,9 +109,9 @@ async def test_a_torn_capture_is_read_as_far_as_it_goes(
     await leave_logs(data)
     (capture,) = (data / "captures").glob("*.gz")
     kept = capture.read_bytes()
-    for end in range(len(kept) // 2, len(kept), 7):
+    for end in range(len(kept) // 2, len(kept), 3):
         capture.write_bytes(kept[:end])
         assert main(["show", "--json", str(capture)]) in (0, 1)
         shown = json.loads(capsys.readouterr().out)
-        sums = 10  # bytes at the end that hold no more text
-        assert not shown["complete"] or end > len(kept) - sums
+        no_text = 20  # bytes at the end: empty blocks, and gzip's sums
+        assert not shown["complete"] or end > len(kept) - no_text
