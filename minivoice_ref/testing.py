@@ -235,6 +235,11 @@ class MemoryNetwork:
         listener = self._listeners[host, port] = MemoryListener()
         return listener
 
+    async def listen(self, host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
+        """Listen at an address as a receiver does: what `serve` takes in the place of sockets."""
+        await trio.lowlevel.checkpoint()
+        return [self.listener(host, port)]
+
     async def connect(self, host: str, port: int, tls: bool) -> trio.abc.Stream:
         """Open a connection. Raises ConnectFailed where nobody listens."""
         self._clients += 1
@@ -269,10 +274,6 @@ async def open_memory_rehearsal(app: App, **settings: Any) -> AsyncGenerator[Reh
     """
     network, failed = MemoryNetwork(), list[AssertionError]()
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     zero = time.time() - trio.current_time()
 
     def clock() -> float:
@@ -293,7 +294,7 @@ async def open_memory_rehearsal(app: App, **settings: Any) -> AsyncGenerator[Reh
             "webhook_secret": config.webhook_secret,
             "speech_programs": (),  # which would take real time; the packaged voice speaks instead
         }
-        run = functools.partial(serve, listen=listen, disk=InlineDisk, clock=clock)
+        run = functools.partial(serve, listen=network.listen, disk=InlineDisk, clock=clock)
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(run, _telling(app, failed), config)
             try:

@@ -186,7 +186,30 @@ def test_every_shield_has_a_deadline_or_an_owner(path: Path) -> None:
         assert path.name == "simple_wire.py"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+SHOWN = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+BLOCKS = (
+    *(ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith),
+    *(ast.Try, ast.TryStar, ast.Match),
+)
+
+
+def depth(node: ast.AST) -> int:
+    """How deep blocks stand in each other below *node*; an `elif` is no deeper than its `if`."""
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        deepest = max(deepest, depth(child) + (isinstance(child, BLOCKS) and not is_elif))
+    return deepest
+
+
+def test_depth_counts_blocks_in_blocks() -> None:
+    code = "if a:\n  pass\nelif b:\n  for c in d:\n    with e:\n      pass\nelse:\n  pass"
+    assert depth(ast.parse(code)) == 3
+
+
+@pytest.mark.parametrize("path", [*MODULES, *SHOWN], ids=str)
 def test_every_room_is_small_enough_to_see_its_walls(path: Path) -> None:
     tree = parse(path)
     assert len(path.read_text("utf-8").splitlines()) <= 350
@@ -194,6 +217,7 @@ def test_every_room_is_small_enough_to_see_its_walls(path: Path) -> None:
         body = function.body[1:] if ast.get_docstring(function) else function.body
         length = (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
         assert length <= 40, f"{function.name} has {length} lines"
+        assert depth(function) <= 4, f"{function.name} nests {depth(function)} deep"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -206,6 +230,42 @@ def test_every_module_says_what_it_is_and_every_public_thing_too(path: Path) -> 
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             assert node.name.startswith("_") or ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def methods(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """The public methods of the public classes of a module, each with its class's name."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+                    if not method.name.startswith("_"):
+                        yield node.name, method
+
+
+def test_every_public_method_is_described_where_it_stands_or_where_it_was_promised() -> None:
+    """What fulfils the promise of a base class or of a seam is described there, once."""
+    trees = {path: parse(path) for path in MODULES}
+    promised = {m.name for tree in trees.values() for _, m in methods(tree) if ast.get_docstring(m)}
+    for path, tree in trees.items():
+        for owner, method in methods(tree):
+            described = ast.get_docstring(method) or method.name in promised
+            assert described, f"{path.name}: {owner}.{method.name}"
+
+
+ESSAYS = (
+    "protocol/session",
+    "net/front_door",
+    "net/fast_wire",
+    "receiver/server",
+    "receiver/stream",
+)
+
+
+@pytest.mark.parametrize("name", ESSAYS)
+def test_a_hard_file_begins_with_an_essay_and_its_picture(name: str) -> None:
+    essay = ast.get_docstring(parse(PACKAGE / f"{name}.py")) or ""
+    picture = [line for line in essay.splitlines() if line.startswith("    ")]
+    assert len(essay.split()) > 150 and len(picture) >= 6
 
 
 def test_queues_are_bounded() -> None:

@@ -43,10 +43,12 @@ class Manners:
 
     @property
     def client(self) -> bool:
+        """Whether this is the client's side."""
         return self._below.client
 
     @property
     def state(self) -> ConnectionState:
+        """The state as the library is to see it: a Close is answered before it is over."""
         return ConnectionState.REMOTE_CLOSING if self._answering else self._below.state
 
     def send(self, event: Event) -> bytes:
@@ -63,6 +65,7 @@ class Manners:
         return self._below.send(event)
 
     def receive_data(self, data: bytes) -> None:
+        """Take what the peer sent; after a breach of the protocol, nothing more."""
         if not self.broken:
             self._below.receive_data(data)
 

@@ -117,10 +117,6 @@ async def open_console_lab(
     consoles: list[Console] = []
     config: Config = settings(folder, **{"console": True, "console_token": TOKEN} | changes)
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     def annex(shared: Any, stop: trio.Event) -> Console:
         consoles.append(open_console(shared, stop, test_caller=caller))
         return consoles[-1]
@@ -129,7 +125,7 @@ async def open_console_lab(
         serve,
         app or App(),
         config,
-        listen=listen,
+        listen=network.listen,
         disk=InlineDisk,
         clock=wall_clock,
         annex=annex,

@@ -89,6 +89,15 @@ async def test_while_the_service_is_gone_the_oldest_audio_is_dropped_and_counted
     assert results == ['{"text": "80000 bytes at 8000"}']
 
 
+async def fill_until_it_fails(way: Any) -> None:
+    with trio.fail_after(20):
+        await trio.lowlevel.checkpoint()
+        while not way.failures:  # noqa: ASYNC110
+            for number in range(100):
+                way.put(frame(number))
+            await trio.sleep(0.001)
+
+
 async def test_a_service_that_takes_nothing_is_left_after_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -98,12 +107,7 @@ async def test_a_service_that_takes_nothing_is_left_after_the_deadline(
         way = new_way(f"ws://127.0.0.1:{port}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(way.run)
-            with trio.fail_after(20):
-                await trio.lowlevel.checkpoint()
-                while not way.failures:  # noqa: ASYNC110
-                    for number in range(100):
-                        way.put(frame(number))
-                    await trio.sleep(0.001)
+            await fill_until_it_fails(way)
             way.finish()
             await until(lambda: way.connections == 2 and way.waiting == 0)
     assert way.dropped > 0 and way.sent > 0

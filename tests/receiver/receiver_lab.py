@@ -248,10 +248,6 @@ async def open_lab(
     """Run a receiver in memory for a block, then drain it."""
     network = MemoryNetwork()
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     serving = trio.CancelScope()
 
     # flake8-async does not see that serve() reports for us.
@@ -260,7 +256,7 @@ async def open_lab(
             await serve(
                 app,
                 config,
-                listen=listen,
+                listen=network.listen,
                 disk=disk,
                 clock=wall_clock,
                 annex=annex,

@@ -100,16 +100,12 @@ async def test_our_own_receiver_passes_every_scenario_where_the_answer_leaves_no
     """The application of `examples/conformant.py`, over memory streams and in virtual time."""
     network = MemoryNetwork()
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     app = App(runpy.run_path(str(EXAMPLE))["on_answer"])
     config = Config(
         listen="receiver.test:443", plain=True, insecure=True, webhook_secret=SECRET, data=tmp_path
     )
     async with trio.open_nursery() as nursery:
-        run = partial(serve, listen=listen, disk=InlineDisk)
+        run = partial(serve, listen=network.listen, disk=InlineDisk)
         server: Server = await nursery.start(run, app, config)
         plan = plan_of(server.urls.base, jobs=len(SCENARIOS))
         report = await run_conformance(plan, connect=network.connect)

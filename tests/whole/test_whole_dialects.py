@@ -87,12 +87,8 @@ async def receiver(
         listen=f"{HOST}:443", plain=True, insecure=True, record=True, data=data, **settings
     )
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     async with trio.open_nursery() as nursery:
-        run = partial(serve, listen=listen, disk=InlineDisk)
+        run = partial(serve, listen=network.listen, disk=InlineDisk)
         server: Server = await nursery.start(run, app or App(), config)
         yield server, network
         server.stop()

@@ -97,12 +97,8 @@ async def call(
     }
     config = Config(**given | settings, data=tmp_path)
 
-    async def listen(host: str, port: int) -> list[trio.abc.Listener[trio.abc.Stream]]:
-        await trio.lowlevel.checkpoint()
-        return [network.listener(host, port)]
-
     async with trio.open_nursery() as nursery:
-        run = partial(serve, listen=listen, disk=InlineDisk, clock=wall_clock)
+        run = partial(serve, listen=network.listen, disk=InlineDisk, clock=wall_clock)
         server: Server = await nursery.start(run, App(on_stream=ear.listen), config)
         plan = CallPlan(
             answer_url=server.urls.answer,
