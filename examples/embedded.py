@@ -1,9 +1,4 @@
-"""python examples/embedded.py CERT KEY [PORT]: the receiver inside a Trio program of your own.
-
-`minivoice-ref cert certs` makes the two files. Then, from another terminal:
-
-    minivoice-ref call --ca certs/ca.pem --answer-url https://localhost:8443/answer \\
-        --webhook-url https://localhost:8443/webhooks
+"""python examples/embedded.py [CERT KEY [PORT]]: the receiver inside a Trio program of your own.
 
 The server is one task of your nursery, beside whatever else your program does: here, saying once a
 second how the calls are. They share what they know as tasks of one program do, without locks. The
@@ -12,12 +7,19 @@ from the webhook, as a program of yours would.
 
 What the server logs goes where your program's logging sends it: it is all below the logger
 `minivoice_ref`, a name for each of the three logs.
+
+Without a certificate it makes one and places a test call at itself, which is one more task of the
+same nursery. `minivoice-ref cert certs` makes one to keep; then call from another terminal:
+
+    minivoice-ref call --ca certs/ca.pem --answer-url https://localhost:8443/answer \\
+        --webhook-url https://localhost:8443/webhooks
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
 import trio
@@ -29,9 +31,15 @@ from minivoice_ref import (
     CallEvent,
     Config,
     MediaStream,
+    Timeouts,
+    Urls,
     serve,
     start_stream,
 )
+from minivoice_ref.certificates import make_certificates
+from minivoice_ref.net.connect import TcpConnector
+from minivoice_ref.net.tls import client_context
+from minivoice_ref.simulator.call import CallPlan, place_call
 
 log = logging.getLogger("switchboard")
 
@@ -69,7 +77,15 @@ class Switchboard:
                 await self.call_ended.wait()
 
 
-async def main(cert: Path, key: Path, port: int) -> None:
+async def rehearse(urls: Urls, ca: Path) -> None:
+    """Place a test call at ourselves."""
+    plan = CallPlan(answer_url=urls.answer, webhook_url=urls.webhooks, speak=6)
+    connect = TcpConnector(client_context(ca), Timeouts())
+    log.info("%s", await place_call(plan, connect=connect))
+
+
+async def main(cert: Path, key: Path, port: int, ca: Path | None = None) -> None:
+    """Run all of it in one nursery; it is over when the last of its tasks is."""
     switchboard = Switchboard()
     app = App(switchboard.on_answer, switchboard.on_stream, switchboard.on_event)
     config = Config(listen=f"127.0.0.1:{port}", tls_cert=cert, tls_key=key)
@@ -77,6 +93,8 @@ async def main(cert: Path, key: Path, port: int) -> None:
         nursery.start_soon(switchboard.report)
         server = await nursery.start(serve, app, config)
         print(f"answer_url {server.urls.answer}", flush=True)
+        if ca is not None:
+            nursery.start_soon(rehearse, server.urls, ca)
         await switchboard.call_ended.wait()
         server.stop()  # drains: the nursery ends when the last call has
     print(f"loudest sample of each track: {switchboard.loudest}")
@@ -84,4 +102,9 @@ async def main(cert: Path, key: Path, port: int) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), int((sys.argv[3:] or ["8443"])[0]))
+    if sys.argv[1:]:
+        trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), int((sys.argv[3:] or ["8443"])[0]))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            made = make_certificates(Path(folder))
+            trio.run(main, made.cert, made.key, 0, made.ca)

@@ -8,16 +8,31 @@ These names are the public ones; `serve` begins everything on the customer's sid
 
     trio.run(serve, App(on_stream=on_stream), Config.from_env())
 
-The package reads in this order, each module naming the next:
+Its heart is read within the hour, in this order, from what is said to who says it:
 
-1. `protocol/`, what is said: errors, actions, webhooks, signing, media, dialects, session, audio,
-   timeline. Pure: no I/O, no clock.
-2. `net/`, how bytes come: streams, tls, http, websocket, and the front door, where the one fault
-   wall stands. Knows nothing of calls.
-3. `receiver/`, the customer's side: app, calls, stream, recording, inbox, journal, routes, server.
-4. `simulator/`, MiniVoice's side: call, flow, speech, sender, delivery, report.
-5. `console/`, the live page in a browser: it watches a receiver that does not know it.
-6. `commands/` and `cli.py`, the command line.
+1. `protocol/media.py`: the events of a stream, and the format of its audio.
+2. `protocol/dialects/twilio.py`: one wire format, decoded and encoded side by side.
+3. `protocol/session.py`: messages in, events out; a table of states, and no clock.
+4. `net/media_socket.py`: all that the rest knows of a WebSocket; deadlines and goodbyes.
+5. `net/websocket.py`: how one is accepted, and what its library is protected from.
+6. `net/front_door.py`: where every stranger comes in; the one fault wall; draining.
+7. `receiver/app.py`: the three functions that an application supplies.
+8. `receiver/media_stream.py`: the bounded queue between a stream and its application.
+9. `receiver/stream.py`: one nursery a stream, in which whatever ends first ends all.
+10. `receiver/server.py`: who is alive when, from the first door to the last line of the log.
+11. `simulator/call.py`: the other side, one nursery a call.
+
+Then room by room; each module ends its first lines with what to read next:
+
+- `protocol/`, what is said: errors, actions, webhooks, signing, media, dialects, session, audio,
+  timeline. Pure: no I/O, no clock.
+- `net/`, how bytes come: streams, tls, http, websocket, and the front door. Knows nothing of calls.
+  The fast way of TLS and of frames, which is harder, is `tls_stream.py` and `fast_wire.py`.
+- `receiver/`, the customer's side: app, calls, stream, recording, inbox, journal, routes, server.
+- `simulator/`, MiniVoice's side: call, flow, speech, sender, delivery, report.
+- `console/`, the live page in a browser: it watches a receiver that does not know it.
+- `commands/` and `cli.py`, the command line; `rehearsal.py` and `testing.py`, both sides in one
+  program.
 """
 
 from minivoice_ref._version import __version__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -33,6 +34,21 @@ def test_the_embedded_receiver_hears_the_caller_and_ends_with_the_call(tmp_path:
     assert re.search(r"minivoice_ref\.streams: open ", logged)
     loudest = int(printed.rpartition("'inbound': ")[2].rstrip("}\n"))
     assert loudest > 4000
+
+
+def test_the_embedded_receiver_calls_itself_without_a_certificate(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "embedded.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"switchboard: call call_\S+: PASS", done.stderr)
+    assert int(done.stdout.rpartition("'inbound': ")[2].rstrip("}\n")) > 4000
+
+
+def test_the_first_line_of_each_example_is_the_command_that_runs_it() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        first = path.read_text("utf-8").splitlines()[0]
+        assert first.startswith(f'"""python examples/{path.name}'), path
+        assert len((ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split()) > 60
 
 
 def test_the_conformant_application_leaves_no_scenario_out(
