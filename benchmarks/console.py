@@ -3,50 +3,67 @@
 The receiver and its console are real, and so are the viewers' WebSockets; a viewer is a browser's
 side of the feed that reads and does nothing else, in a process and on a core of its own. The calls
 are not: their frames are handed to the console 50 times a second and track, where a stream's
-receiving task hands them over, so that what is measured is the console and not the receiving. The
-cost is the processor time a second with viewers less that without, in percent of a core.
+receiving task hands them over, so that what is measured is the console and not the receiving. A
+call a second ends, and another one begins.
 
-    python -m benchmarks.console --calls 100 --viewers 10 --seconds 10
+The cost is the processor time a second with viewers less that without, in percent of a core. `late`
+is by how much a frame's turn came late: what a stream would have waited for the console. The last
+viewers do what they can to be a burden: they ask for everything ten times a second, and read none
+of it.
+
+    python -m benchmarks.console --calls 100 --viewers 10
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from benchmarks.machine import describe_machine, two_cores
+from benchmarks.figures import Histogram, spread
+from benchmarks.machine import two_cores
+from benchmarks.table import Column, new_parser, print_table, write_results
 from minivoice_ref.config import Config, Limits, Timeouts
 from minivoice_ref.console import Console, open_console
+from minivoice_ref.console.feed import encode
 from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.tls import client_context
-from minivoice_ref.net.websocket import SocketClosed, open_connected
+from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_connected
 from minivoice_ref.protocol.media import MediaFormat, Track
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.media_stream import Frame
 from minivoice_ref.receiver.server import Server, serve
 from minivoice_ref.receiver.shared import Shared
 
-_SETTLE = 1.5  # seconds before a measurement begins
+_SETTLE = 1.5  # seconds before a measurement begins; no more than it lasts
 _FORMAT = MediaFormat("mulaw", 8000, 1)
 _TRACKS: tuple[Track, ...] = ("inbound", "outbound")
+_NOTHING = "nothing: no viewer"
+_BURDEN = "everything ten times a second, unread"
 _LOOKS: dict[str, Callable[[int], dict[str, object]]] = {
     "the list": lambda number: {"calls": True},
     "the logs": lambda number: {"logs": True},
     "the same call": lambda number: {"call": "call_0"},
     "a call each": lambda number: {"call": f"call_{number}"},
     "a call each, listening": lambda number: {"call": f"call_{number}", "listen": True},
+    _BURDEN: lambda number: {"calls": True, "logs": True, "call": f"call_{number}", "listen": True},
 }
+_COLUMNS: tuple[Column, ...] = (
+    ("viewers look at", -40),
+    ("% of a core", 16),
+    ("late p99 ms", 16),
+    ("latest ms", 16),
+)
 
 
 class SpokenStream:
@@ -77,118 +94,194 @@ class SpokenStream:
                 self.take(frame)
 
 
+def note_call(note: Callable[..., None], number: int) -> None:
+    """Note the lines with which a call begins, up to its first media."""
+    ids: dict[str, Any] = {"call_id": f"call_{number}", "stream_id": f"stream_{number}"}
+    action = {"type": "start_stream", "track": "both", "stream_url": "wss://example.com/x"}
+    note("answers", "answered", call_id=ids["call_id"], answer_id=f"a{number}", actions=[action])
+    note("streams", "open", peer="192.0.2.1:1", path="/stream/x", headers=[], **ids)
+    note("streams", "started", dialect="twilio", format="mulaw/8000/1", **ids)
+    for track in _TRACKS:
+        note("streams", "first_media", track=track, position=0, bytes=160, **ids)
+
+
+class _Calls:
+    """Calls that go on for ever at a console, one of them giving way to another each second."""
+
+    def __init__(self, console: Console, shared: Shared, calls: int) -> None:
+        self._console = console
+        self._note = shared.journal.note
+        self._next = 0
+        self._streams: list[SpokenStream] = []
+        self.late = Histogram()
+        for _ in range(calls):
+            self._begin()
+
+    async def run(self) -> None:
+        """Speak, for ever."""
+        began = trio.current_time()
+        tick = 0
+        while True:
+            for number, stream in enumerate(self._streams):
+                stream.speak(tick)
+                if (tick + number) % 250 == 0:
+                    self._note("streams", "progress", **self._ids(stream), **stream.state())
+            if tick % 50 == 49:
+                self._replace()
+            tick += 1
+            await trio.sleep_until(began + tick * 0.02)
+            self.late.add(trio.current_time() - began - tick * 0.02)
+
+    def _begin(self) -> None:
+        stream = SpokenStream(self._next)
+        note_call(self._note, self._next)
+        self._next += 1
+        self._streams.append(stream)
+        self._console.opened(stream)  # type: ignore[arg-type]  # as much as the console uses
+
+    def _replace(self) -> None:
+        """End the older half's last call; the first ones are those that viewers look at."""
+        stream = self._streams.pop(len(self._streams) // 2)
+        ids = self._ids(stream)
+        self._note("streams", "disconnected", how="stopped", by="us", close_code=1000, **ids)
+        self._note("streams", "account", **ids, **stream.state())
+        self._note("webhooks", "accepted", event="call.completed", call_id=ids["call_id"])
+        self._console.closed(stream)  # type: ignore[arg-type]
+        self._begin()
+
+    def _ids(self, stream: SpokenStream) -> dict[str, Any]:
+        return {"call_id": stream.id.replace("stream", "call"), "stream_id": stream.id}
+
+
 def main() -> int:
     """Measure and print; or be the viewers of a measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--viewers", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser = new_parser("console", __doc__, seconds=5, repeat=3)
+    parser.add_argument("--calls", type=int, default=100, help="how many go on (default 100)")
+    parser.add_argument("--viewers", type=int, default=10, help="how many look on (default 10)")
     parser.add_argument("--view", nargs=2, metavar=("HOST:PORT", "WHAT"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    how = parser.parse_args()
     theirs, ours = two_cores()
-    if arguments.view is not None:
+    if how.view is not None:
         os.sched_setaffinity(0, {theirs})
-        host, what = arguments.view
-        trio.run(_view_all, host, what, arguments.viewers)
+        host, what = how.view
+        trio.run(_view_all, host, what, how.viewers)
         return 0
     os.sched_setaffinity(0, {ours})
-    figures = trio.run(_measure, arguments)
-    print(json.dumps({"machine": describe_machine(), "figures": figures}, indent=2))
+    runs = trio.run(_measure, how)
+    print_table(_COLUMNS, [_row(what, runs) for what in (_NOTHING, *_LOOKS)])
+    del how.view
+    write_results(how.output, how, runs=runs)
     return 0
 
 
-async def _measure(arguments: argparse.Namespace) -> dict[str, float]:
+def _row(what: str, runs: list[dict[str, Any]]) -> list[object]:
+    own = [run for run in runs if run["looking_at"] == what]
+    names = ("percent_of_a_core", "late_p99_ms", "latest_ms")
+    return [what, *(spread([run[name] for run in own]) for name in names)]
+
+
+async def _measure(how: argparse.Namespace) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = []
     consoles: list[tuple[Console, Shared]] = []
 
     def annex(shared: Shared, stop: trio.Event) -> Console:
         consoles.append((open_console(shared, stop), shared))
         return consoles[-1][0]
 
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as data:
-        config = Config(
-            listen="127.0.0.1:0",
-            plain=True,
-            data=Path(data),
-            console=True,
-            console_listen="127.0.0.1:0",
-        )
+    with _settings() as config:
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(partial(serve, App(), config, annex=annex))
             assert server.urls.console is not None
             host = server.urls.console.removeprefix("http://").partition("/")[0]
-            nursery.start_soon(_speak, *consoles[0], arguments.calls)
-            idle = await _load(arguments.seconds)
-            figures["no viewer, the calls of this program"] = idle
-            for what in _LOOKS:
-                command = [sys.executable, "-m", "benchmarks.console", "--view", host, what]
-                command += ["--viewers", str(arguments.viewers)]
-                viewers = await trio.lowlevel.open_process(command)
-                while consoles[0][0].feed.viewers < arguments.viewers:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-                figures[what] = await _load(arguments.seconds) - idle
-                viewers.terminate()
-                await viewers.wait()
+            console, shared = consoles[0]
+            calls = _Calls(console, shared, how.calls)
+            nursery.start_soon(calls.run)
+            for _ in range(how.repeat):
+                idle = await _load(how.seconds, calls)
+                runs.append({"looking_at": _NOTHING, **idle})
+                for what in _LOOKS:
+                    found = await _load_of_viewers(host, what, console, calls, how)
+                    found["percent_of_a_core"] -= idle["percent_of_a_core"]
+                    runs.append({"looking_at": what, **found})
             nursery.cancel_scope.cancel()
-    return {what: round(percent, 1) for what, percent in figures.items()}
+    for run in runs:
+        run["percent_of_a_core"] = round(run["percent_of_a_core"], 2)
+    return runs
 
 
-async def _speak(console: Console, shared: Shared, calls: int) -> None:
-    """Let so many calls go on, for ever: their frames, and the lines of their logs."""
-    streams = [SpokenStream(number) for number in range(calls)]
-    note = shared.journal.note
-    for number, stream in enumerate(streams):
-        ids: dict[str, Any] = {"call_id": f"call_{number}", "stream_id": stream.id}
-        action = {"type": "start_stream", "track": "both", "stream_url": "wss://example.com/x"}
-        note(
-            "answers", "answered", call_id=ids["call_id"], answer_id=f"a{number}", actions=[action]
+@contextmanager
+def _settings() -> Iterator[Config]:
+    with tempfile.TemporaryDirectory() as data:
+        yield Config(
+            listen="127.0.0.1:0",
+            plain=True,
+            public_url="https://media.example.com",
+            data=Path(data),
+            console=True,
+            console_listen="127.0.0.1:0",
+            console_token="a token of the benchmark",
         )
-        note("streams", "open", peer="192.0.2.1:1", path="/stream/x", headers=[], **ids)
-        note("streams", "started", dialect="twilio", format="mulaw/8000/1", **ids)
-        for track in _TRACKS:
-            note("streams", "first_media", track=track, position=0, bytes=160, **ids)
-        console.opened(stream)  # type: ignore[arg-type]  # as much of one as the console uses
-    began = trio.current_time()
-    tick = 0
-    while True:
-        for number, stream in enumerate(streams):
-            stream.speak(tick)
-            if (tick + number) % 250 == 0:
-                state = stream.state()
-                note("streams", "progress", call_id=f"call_{number}", stream_id=stream.id, **state)
-        tick += 1
-        await trio.sleep_until(began + tick * 0.02)
 
 
-async def _load(seconds: float) -> float:
-    """Percent of a core that this process uses."""
-    await trio.sleep(_SETTLE)
+async def _load_of_viewers(
+    host: str, what: str, console: Console, calls: _Calls, how: argparse.Namespace
+) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.console", "--view", host, what]
+    viewers = await trio.lowlevel.open_process([*command, "--viewers", str(how.viewers)])
+    while console.feed.viewers < how.viewers:  # noqa: ASYNC110
+        await trio.sleep(0.1)
+    found = await _load(how.seconds, calls)
+    viewers.terminate()
+    await viewers.wait()
+    while console.feed.viewers:  # noqa: ASYNC110
+        await trio.sleep(0.1)
+    return found
+
+
+async def _load(seconds: float, calls: _Calls) -> dict[str, Any]:
+    """How much of a core this process uses, and how late the frames' turns come meanwhile."""
+    await trio.sleep(min(_SETTLE, seconds))
+    calls.late = Histogram()
     before, began = time.process_time(), trio.current_time()
     await trio.sleep(seconds)
-    return 100 * (time.process_time() - before) / (trio.current_time() - began)
+    return {
+        "percent_of_a_core": 100 * (time.process_time() - before) / (trio.current_time() - began),
+        "late_p99_ms": calls.late.percentile(99),
+        "latest_ms": calls.late.percentile(100),
+    }
 
 
 async def _view_all(host: str, what: str, viewers: int) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(viewers):
-            nursery.start_soon(_view, host, _LOOKS[what](number))
+            nursery.start_soon(_view, host, what, _LOOKS[what](number))
 
 
-async def _view(host: str, wants: dict[str, object]) -> None:
+async def _view(host: str, what: str, wants: dict[str, object]) -> None:
     """Be a browser that looks at something."""
     async with open_connected(
         f"ws://{host}/console/feed",
         connect=TcpConnector(client_context(), Timeouts()),
-        headers=(("Origin", f"http://{host}"),),
+        headers=(("Authorization", "Bearer a token of the benchmark"),),
         limits=Limits(message=64 * 1024 * 1024),
         timeouts=Timeouts(),
     ) as socket:
-        await socket.send(json.dumps({"do": "look", **wants}))
         try:
-            while True:
-                await socket.receive()
+            await (_burden if what == _BURDEN else _read)(socket, encode({"do": "look", **wants}))
         except SocketClosed:
             pass
+
+
+async def _read(socket: MediaSocket, look: str) -> None:
+    await socket.send(look)
+    while True:
+        await socket.receive()
+
+
+async def _burden(socket: MediaSocket, look: str) -> None:
+    while True:
+        await socket.send(look)
+        await trio.sleep(0.1)
 
 
 if __name__ == "__main__":

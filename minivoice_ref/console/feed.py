@@ -125,7 +125,9 @@ class Feed:
 
     def state(self, viewer: Viewer) -> Iterator[WireMessage]:
         """The whole present state of what a viewer looks at, with the greeting first."""
-        self._send_lines()  # to the others: this one gets them with the state
+        # To the others, for whom it is news; this one gets it with the state.
+        self._send_cards(unsettled=True)
+        self._send_lines()
         yield encode({"type": "hello", **self._hello()})
         if viewer.wants.calls:
             cards = [self._memory.look(known) for known in self._memory.all()]
@@ -162,6 +164,7 @@ class Feed:
         if number % _STATE_EVERY == 0:
             self.attend()
             self._send_cards(unsettled=number % _TIME_EVERY == 0)
+            self._send_levels()
             self._send_lines()
 
     def _send_audio(self) -> None:
@@ -191,20 +194,25 @@ class Feed:
 
     def _send_cards(self, *, unsettled: bool) -> None:
         viewers = [viewer for viewer in self._viewers if viewer.wants.calls]
-        changed = self._memory.changes(unsettled=unsettled)
         if not viewers:
             return
+        changed = self._memory.changes(unsettled=unsettled)
         known = self._memory.all()
         gone = self._shown - {one.key for one in known}
         self._shown = self._shown - gone | {card["key"] for card in changed}
         if changed or gone:
             document = {"type": "calls", "all": False, "calls": changed, "gone": sorted(gone)}
             _tell(viewers, encode(document))
+
+    def _send_levels(self) -> None:
+        viewers = [viewer for viewer in self._viewers if viewer.wants.calls]
+        if not viewers or not self._streams:
+            return
         levels = {}
-        for one in known if self._streams else ():
-            live = self._live(one)
+        for known in self._memory.all():
+            live = self._live(known)
             if live:
-                levels[one.key] = {t: p for stream in live for t, p in stream.levels().items()}
+                levels[known.key] = {t: p for stream in live for t, p in stream.levels().items()}
         if levels:
             _tell(viewers, encode({"type": "levels", "levels": levels}))
 

@@ -35,11 +35,16 @@ _LONGEST = 80  # characters of a number or a status that are shown
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """One remembered call. `card` is None until somebody asks; `settled` when it cannot change."""
+    """One remembered call. `card` is None until somebody asks; `settled` when it cannot change.
+
+    `told` is the card that `changes` handed out last: who looks at one call makes its card anew,
+    and that is no reason to keep it from the list.
+    """
 
     key: int
     group: Group
     card: dict[str, Any] | None = None
+    told: dict[str, Any] | None = None
     explanation: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = True
     settled: bool = False
@@ -120,17 +125,17 @@ class Memory:
         return known.card
 
     def changes(self, *, unsettled: bool) -> list[dict[str, Any]]:
-        """The cards that differ from what `look` or this told last.
+        """The cards that differ from what this told last.
 
         Asks the calls that have new lines; with *unsettled* also those that time alone can change.
         """
         cards = []
         for known in self.all():
             if known.changed or (unsettled and not known.settled):
-                before = known.card
                 self._conclude(known)
-                if known.card != before and known.card is not None:
-                    cards.append(known.card)
+            card, told, known.told = known.card, known.told, known.card
+            if card is not None and card is not told and card != told:
+                cards.append(card)
         return cards
 
     def _conclude(self, known: Known) -> None:
