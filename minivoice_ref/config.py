@@ -130,6 +130,10 @@ class Config:
     transport: str = setting(
         "fast", "way to read TLS and WebSockets: fast, or simple, by the libraries alone"
     )
+    gather: float = setting(
+        0.004,
+        "seconds that audio waits at most, so that the fast transport reads many streams in one go",
+    )
     webhook_method: str = setting("POST", "HTTP method of a webhook (an assumption)")
     webhook_memory: float = setting(
         604800.0, "seconds that a handled webhook is remembered, to know its duplicates"

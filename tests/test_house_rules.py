@@ -123,6 +123,7 @@ def test_the_core_needs_only_what_was_promised() -> None:
 #: Where `except Exception` may stand, and why: the fault wall, and the edge to the application.
 WALLS = {
     ("net/front_door.py", "guard"),  # the fault wall of a connection
+    ("net/fast_wire.py", "_take_what_is_there"),  # carried to the task of the stream, raised there
     ("receiver/answers.py", "_ask"),  # a failing on_answer is a 500
     ("receiver/worker.py", "_try"),  # a failing on_event is tried again
 }

@@ -48,7 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import trio
 from wsproto.connection import Connection
@@ -56,11 +56,13 @@ from wsproto.events import Event, Message
 
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.frame_reader import FrameReader
+from minivoice_ref.net.gather import Gatherer
 from minivoice_ref.net.link import Answer, Link
 from minivoice_ref.net.manners import Manners
 from minivoice_ref.net.simple_wire import SimpleWire
-from minivoice_ref.net.sockets import receive_when_ready
+from minivoice_ref.net.sockets import receive_now, receive_when_ready
 from minivoice_ref.net.streams import ReplayStream
+from minivoice_ref.net.tls_stream import TlsStream
 from minivoice_ref.protocol.media import WireMessage
 
 __all__ = ["FastWire"]
@@ -130,6 +132,14 @@ class _Collector(Manners):
                 self._frames.messages.append(message)
 
 
+class _Gathered(NamedTuple):
+    """Who reads for `pour`, from which socket, and how."""
+
+    by: Gatherer
+    socket: trio.socket.SocketType
+    receive_now: Callable[[], bytes | None]
+
+
 class FastWire(SimpleWire):
     """Messages over *stream*, read by whoever receives. *answer* is as in `Link`."""
 
@@ -152,6 +162,18 @@ class FastWire(SimpleWire):
         self._reading = False
         self._closing = False
         self._odd_is_fed = False
+        self._gathered: _Gathered | None = None
+        self._poured_out = False
+        self._fault: Exception | None = None
+
+    def gather(self, gatherer: Gatherer) -> None:
+        """Have *gatherer* read what `pour` pours out, if there is a socket below."""
+        below = self._stream.below
+        if isinstance(below, TlsStream) and isinstance(below.transport_stream, trio.SocketStream):
+            self._gathered = _Gathered(gatherer, below.transport_stream.socket, below.receive_now)
+        elif isinstance(below, trio.SocketStream):
+            self._gathered = _Gathered(gatherer, below.socket, partial(receive_now, below))
+        self._stream.before_close = self._stop_gathering
 
     def _new_manners(self, below: Connection) -> Manners:
         self._frames = FrameReader(self._limits.message, masked=not below.client)
@@ -185,6 +207,49 @@ class FastWire(SimpleWire):
         messages, frames.messages = frames.messages, []
         return messages  # noqa: ASYNC910  # there is a checkpoint on each way to get some
 
+    async def pour(self, take: Callable[[list[WireMessage]], bool]) -> None:  # noqa: ASYNC910
+        """As `Wire.pour` says. What is out of the ordinary is left to `receive`."""
+        self._poured_out = False
+        while not self._poured_out:
+            frames = self._frames
+            odd = frames.messages or frames.odd or self.ending.end is not None
+            if self._gathered is None or odd or self.link.by_itself:
+                self._poured_out = not take(await self.receive())
+                continue
+            await self._gathered.by.serve(
+                self._gathered.socket.fileno(), partial(self._take_what_is_there, take)
+            )
+            if (fault := self._fault) is not None:
+                self._fault = None
+                raise fault
+
+    def _take_what_is_there(self, take: Callable[[list[WireMessage]], bool]) -> bool:
+        """Read once and have all messages taken; True if more may come that way."""
+        assert self._gathered is not None
+        frames = self._frames
+        try:
+            data = self._gathered.receive_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""  # the library will find the same, and say so
+        if data is None:
+            return True
+        if not data:
+            self._leave_reading()
+            return False
+        frames.take(data)
+        if frames.messages:
+            messages, frames.messages = frames.messages, []
+            try:
+                self._poured_out = not take(messages)
+            except Exception as exc:  # `pour` raises it, in its task
+                self._fault = exc
+        return not (self._poured_out or self._fault or frames.odd)
+
+    def _stop_gathering(self) -> None:
+        """Let nothing more be read for `pour`; to be called while the socket is open."""
+        if self._gathered is not None:
+            self._gathered.by.release(self._gathered.socket.fileno())
+
     async def _serve_odd(self) -> None:
         """Have the library deal with what is odd; then find the messages behind it."""
         if not self._odd_is_fed:  # else by a receive that was cancelled while it waited
@@ -204,6 +269,7 @@ class FastWire(SimpleWire):
         if self._odd_is_fed:
             self._frames.odd = b""
         self._frames.messages.clear()
+        self._stop_gathering()
         self.link.leave_reading(self._frames.give_up() + data)
 
     async def _raise_end(self) -> NoReturn:

@@ -20,9 +20,7 @@ __all__ = ["lay_mask", "whole_frames"]
 
 _TEXT, _BINARY = 0x81, 0x82  # with FIN: the message ends with this frame
 _MASKED = 0x80
-_EACH = int.from_bytes(bytes(range(256)))
-_XOR = [(_EACH ^ int.from_bytes(bytes([key]) * 256)).to_bytes(256) for key in range(256)]
-"""For each byte of a key, what it makes of each byte."""
+_number = int.from_bytes
 
 
 def whole_frames(messages: Sequence[WireMessage], *, masked: bool) -> bytes:
@@ -54,13 +52,8 @@ def _head(opcode: int, size: int, mask: int) -> bytes:
 def lay_mask(payload: bytes, key: bytes) -> bytes:
     """Lay the mask *key* over *payload*, or take it off (RFC 6455 section 5.3).
 
-    Every fourth byte has the same key, so that four translations do it: a loop over the bytes would
-    be 100 times slower, one large number half as fast where a message has a kilobyte.
+    Both as one large number: a loop over the bytes would be 100 times slower.
     """
-    masked = bytearray(payload)
-    first, second, third, fourth = key
-    masked[::4] = masked[::4].translate(_XOR[first])
-    masked[1::4] = masked[1::4].translate(_XOR[second])
-    masked[2::4] = masked[2::4].translate(_XOR[third])
-    masked[3::4] = masked[3::4].translate(_XOR[fourth])
-    return bytes(masked)
+    size = len(payload)
+    mask = _number(key * (size // 4 + 1), "little")
+    return (_number(payload, "little") ^ mask).to_bytes(size + 4, "little")[:size]

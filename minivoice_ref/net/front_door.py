@@ -56,6 +56,7 @@ import trio
 from minivoice_ref.config import Limits, Timeouts
 from minivoice_ref.net.crowd import Crowd, Overrun
 from minivoice_ref.net.drain import Drain
+from minivoice_ref.net.gather import Gatherer, gathering
 from minivoice_ref.net.http import ConnectionLost, HttpConnection
 from minivoice_ref.net.http_messages import Request, Response
 from minivoice_ref.net.proxies import Proxies, is_among
@@ -115,7 +116,8 @@ class Door:
     """Where connections come in, whether they speak TLS, and to whom they are led.
 
     `tls` may be replaced at any time: the next connection gets the new one. `proxies` are those
-    whose word on their clients' addresses is taken. `transport` is the setting: how bytes are read.
+    whose word on their clients' addresses is taken. `transport` is the setting: how bytes are read;
+    with a `gatherer`, those of streams are read together.
     """
 
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
@@ -123,6 +125,7 @@ class Door:
     site: Site
     proxies: Proxies = Proxies()
     transport: str = "fast"
+    gatherer: Gatherer | None = None
 
 
 async def serve_doors(
@@ -139,7 +142,8 @@ async def serve_doors(
     cancelled, all connections are, and streams say 1001.
     """
     drain, crowd = Drain(), Crowd(limits)
-    async with trio.open_nursery() as connections:
+    gatherers = {door.gatherer for door in doors if door.gatherer is not None}
+    async with gathering(gatherers), trio.open_nursery() as connections:
         async with trio.open_nursery() as open_doors:
             for door in doors:
                 handler = partial(
@@ -309,6 +313,7 @@ class _Visit:
                     limits=self._limits,
                     timeouts=self._timeouts,
                     transport=self._door.transport,
+                    gatherer=self._door.gatherer,
                 ) as socket:
                     await self._door.site.handle_stream(socket, answer)
         finally:

@@ -12,7 +12,7 @@ byte stream that ended without a Close is 1006; neither is ever sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,6 +108,12 @@ class Wire(Protocol):
     async def receive(self) -> list[WireMessage]:
         """Wait for messages; all that one read delivered, at least one. Raises SocketClosed."""
 
+    async def pour(self, take: Callable[[list[WireMessage]], bool]) -> None:
+        """Have *take* called with all that comes, as `receive` has it, until it returns False.
+
+        Raises SocketClosed at the end, and what *take* raises.
+        """
+
     async def send(self, message: WireMessage) -> None:
         """Send one frame whole, or break the stream and raise SocketClosed. Has a deadline."""
 
@@ -167,6 +173,15 @@ class MediaSocket:
         the end, after all messages that came before it. If cancelled, no message is lost.
         """
         return await self._wire.receive()
+
+    async def pour(self, take: Callable[[list[WireMessage]], bool]) -> None:
+        """Have *take* called with the messages of each read, until it returns False.
+
+        The same as a loop over `receive`, and cheaper: the reads of many sockets may be made in one
+        go, and *take* is then called by another task. So it must be quick, and may not wait. Raises
+        SocketClosed at the end, and what *take* raises. If cancelled, no message is lost.
+        """
+        await self._wire.pour(take)
 
     async def send(self, message: WireMessage) -> None:
         """Send one message: whole, or not at all, or the socket is broken.

@@ -89,6 +89,10 @@ class SimpleWire:
         except ConnectionClosed:
             raise self.ending.error() from None
 
+    async def pour(self, take: Callable[[list[WireMessage]], bool]) -> None:
+        while take(await self.receive()):  # noqa: ASYNC913  # `receive` is a checkpoint
+            pass
+
     async def send(self, message: WireMessage) -> None:
         try:
             await self._library.send_message(message)

@@ -14,7 +14,7 @@ import os
 
 import trio
 
-__all__ = ["MOST", "offer", "receive_when_ready"]
+__all__ = ["MOST", "offer", "receive_now", "receive_when_ready"]
 
 MOST = 65536
 """Bytes that are read at once."""
@@ -28,22 +28,30 @@ async def receive_when_ready(stream: trio.SocketStream) -> bytes:
     At most `MOST` bytes. Keeps the promises of `trio.abc.ReceiveStream.receive_some`: cancelled,
     it has received nothing; the same errors.
     """
-    socket = stream.socket
     while True:
-        if (descriptor := socket.fileno()) < 0:
+        if (descriptor := stream.socket.fileno()) < 0:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError("this stream is closed")
         await trio.lowlevel.wait_readable(descriptor)
-        try:
-            # Asked for again: whoever closed the socket since we were woken may have opened another
-            # under the same number.
-            return os.read(socket.fileno(), MOST)
-        except BlockingIOError:
-            continue  # it was not so: POSIX allows that
-        except OSError as exc:
-            if exc.errno in _NOT_OURS_ANY_MORE:
-                raise trio.ClosedResourceError("this stream was closed meanwhile") from None
-            raise trio.BrokenResourceError(str(exc)) from exc
+        if (data := receive_now(stream)) is not None:
+            return data
+
+
+def receive_now(stream: trio.SocketStream) -> bytes | None:
+    """What has arrived on *stream*, at most `MOST` bytes; empty at the end, None for nothing.
+
+    Raises BrokenResourceError and ClosedResourceError as a stream does.
+    """
+    try:
+        # The number is asked for again: whoever closed the socket since we were woken may have
+        # opened another under the same one.
+        return os.read(stream.socket.fileno(), MOST)
+    except BlockingIOError:
+        return None  # whoever said that there was something was wrong: POSIX allows that
+    except OSError as exc:
+        if exc.errno in _NOT_OURS_ANY_MORE:
+            raise trio.ClosedResourceError("this stream was closed meanwhile") from None
+        raise trio.BrokenResourceError(str(exc)) from exc
 
 
 def offer(stream: trio.SocketStream, data: bytes) -> int:

@@ -5,6 +5,7 @@ Knows Trio and nothing of what the bytes mean. Read next: `tls.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 import trio
@@ -24,6 +25,7 @@ class ReplayStream(trio.abc.Stream):
     def __init__(self, head: bytes, stream: trio.abc.Stream) -> None:
         self._head = head
         self.below = stream
+        self.before_close: Callable[[], None] | None = None  # is told once, as long as it is open
 
     def give_back(self, data: bytes) -> None:
         """Put *data* in front of all that is still to be received."""
@@ -56,6 +58,9 @@ class ReplayStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the stream below and forget what was not read."""
         self._head = b""
+        if self.before_close is not None:
+            self.before_close()
+            self.before_close = None
         await self.below.aclose()
 
 

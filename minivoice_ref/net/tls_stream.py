@@ -36,10 +36,11 @@ import operator
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NoReturn
 
 import trio
 
-from minivoice_ref.net.sockets import MOST, offer, receive_when_ready
+from minivoice_ref.net.sockets import MOST, offer, receive_now, receive_when_ready
 
 __all__ = ["TlsStream"]
 
@@ -87,7 +88,7 @@ class TlsStream(trio.abc.Stream):
                 break
             except ssl.SSLWantReadError:
                 await self._flush()
-                await self._fill()
+                self._take_in(await self._read_below())
             except ssl.SSLError as exc:
                 raise trio.BrokenResourceError from exc
         # In TLS 1.3 a server's last words are tickets for later sessions, which a client that has
@@ -110,22 +111,46 @@ class TlsStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             data = self._decrypt(size)
         while data is None:
-            await self._fill()
+            self._take_in(await self._read_below())
             data = self._decrypt(size)
         return data  # noqa: ASYNC910  # one of the two was a checkpoint
 
-    async def _fill(self) -> None:
-        """Read once from the stream below."""
-        if self._closed:
-            await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("this stream is closed")
+    def receive_now(self) -> bytes | None:
+        """What has arrived, without waiting; empty at the end, None where no record is whole yet.
+
+        For whoever knows that the TCP socket below has something to read, and that nobody receives.
+        Raises as `receive_some` does.
+        """
+        assert isinstance(self.transport_stream, trio.SocketStream)
         if self._outgoing.pending:
             self._answer()
-        self._arrived = await self._receive()
-        if self._arrived:
-            self._pass_on()
-        else:
+        arrived = receive_now(self.transport_stream)
+        if arrived is None:
+            return None
+        self._take_in(arrived)
+        return self._decrypt(MOST)
+
+    def _read_below(self) -> Awaitable[bytes | bytearray]:
+        """Read once from the stream below."""
+        if self._closed:
+            return self._refuse_as_closed()
+        if self._outgoing.pending:
+            self._answer()
+        return self._receive()
+
+    async def _refuse_as_closed(self) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise trio.ClosedResourceError("this stream is closed")
+
+    def _take_in(self, arrived: bytes | bytearray) -> None:
+        """Give OpenSSL what was read; of much of it, the beginning."""
+        if not arrived:
             self._incoming.write_eof()
+        elif len(arrived) <= _PIECE:
+            self._incoming.write(arrived)
+        else:
+            self._arrived = arrived
+            self._pass_on()
 
     def _answer(self) -> None:
         """Offer the system what TLS wants to have said, unless somebody is sending and will."""
@@ -147,9 +172,10 @@ class TlsStream(trio.abc.Stream):
         """At most *size* bytes of what was read; empty at the end, None if no record is whole."""
         found: list[bytes] = []
         self._more = True
+        read, incoming = self._tls.read, self._incoming
         while size and self._garbled is None:
             try:
-                data = self._tls.read(size)
+                data = read(size)
             except ssl.SSLWantReadError:
                 if self._arrived:
                     self._pass_on()
@@ -165,11 +191,13 @@ class TlsStream(trio.abc.Stream):
                 return b"".join(found)
             found.append(data)
             size -= len(data)
-            if size and not (self._incoming.pending or self._arrived):
+            if size and not (incoming.pending or self._arrived):
                 self._more = False
                 break
         if self._garbled is not None and not found:
             raise trio.BrokenResourceError from self._garbled
+        if len(found) == 1:
+            return found[0]
         return b"".join(found) if found else None
 
     # --- sending ---
@@ -230,8 +258,7 @@ class TlsStream(trio.abc.Stream):
     async def _flush(self) -> None:
         """Send all records that were made."""
         if self._closed:
-            await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("this stream is closed")
+            await self._refuse_as_closed()
         if self._fault is not None:
             await trio.lowlevel.checkpoint()
             raise trio.BrokenResourceError from self._fault

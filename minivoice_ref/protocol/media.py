@@ -54,15 +54,13 @@ class MediaFormat:
     channels: int = 1
     bytes_per_sample: int = field(init=False, repr=False, compare=False)
     """Bytes of one sample of all channels together; 1 where the encoding is unknown."""
+    readable: bool = field(init=False, repr=False, compare=False)
+    """Whether the encoding is known, so that there are samples to count and to hear."""
 
     def __post_init__(self) -> None:
         width = _BYTES_PER_SAMPLE.get(self.encoding, 1) * self.channels
         object.__setattr__(self, "bytes_per_sample", width)
-
-    @property
-    def readable(self) -> bool:
-        """Whether the encoding is known, so that there are samples to count and to hear."""
-        return self.encoding != "unknown"
+        object.__setattr__(self, "readable", self.encoding != "unknown")
 
     def samples(self, size: int) -> int:
         """Whole samples (per channel) in *size* bytes; a torn last one is not counted.

@@ -82,6 +82,8 @@ class State(Enum):
     BROKEN = "broken"
 
 
+_STREAMING = State.STREAMING  # to find a member of an enumeration takes a while
+
 _NEXT: Mapping[State, Mapping[type[StreamEvent], State]] = {
     State.OPENING: {
         Connected: State.OPENING,
@@ -153,15 +155,18 @@ class MediaSession:
         Raises RemoteProtocolError, the peer's fault, where the stream cannot go on; `close_code` is
         for the peer. Raises LocalProtocolError once the session is closed or broken.
         """
-        if self.state is State.CLOSED or self.state is State.BROKEN:
-            raise LocalProtocolError(f"the session is {self.state.value}: no more messages")
-        if self._dialect is None:
-            return self._look(message)
-        events = self._dialect.decode(message)
+        state, dialect = self.state, self._dialect
         # Nearly every message of a stream's life is one piece of audio: it takes the short way.
-        if self.state is State.STREAMING and len(events) == 1 and type(events[0]) is Media:
-            return events
-        return self._advance(self._dialect, message, events)
+        if state is _STREAMING and dialect is not None:
+            events = dialect.decode(message)
+            if len(events) == 1 and type(events[0]) is Media:
+                return events
+            return self._advance(dialect, message, events)
+        if state is State.CLOSED or state is State.BROKEN:
+            raise LocalProtocolError(f"the session is {state.value}: no more messages")
+        if dialect is None:
+            return self._look(message)
+        return self._advance(dialect, message, dialect.decode(message))
 
     def close(self) -> list[StreamEvent]:
         """End the stream, however it ended: the events of whatever was still held.

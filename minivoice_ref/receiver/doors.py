@@ -19,6 +19,7 @@ import trio
 
 from minivoice_ref.config import Config, ConfigError, is_loopback, split_address
 from minivoice_ref.net.front_door import Door, Site
+from minivoice_ref.net.gather import new_gatherer
 from minivoice_ref.net.proxies import Proxies
 from minivoice_ref.net.tls import server_context
 from minivoice_ref.protocol.errors import Problem
@@ -134,7 +135,7 @@ class Addresses:
     def doors(self, shared: Shared) -> list[Door]:
         """The doors, with what stands behind each."""
         proxies = Proxies(shared.config.proxy_networks, shared.config.proxy_header)
-        transport = shared.config.transport
+        how = shared.config.transport, new_gatherer(shared.config.gather)
         if self.streams is None:
             sites: list[tuple[Listeners, Site]] = [(self.main, ReceiverSite(shared))]
         else:
@@ -143,13 +144,11 @@ class Addresses:
                 (self.streams, ReceiverSite(shared, http=False)),
             ]
         if shared.annex is None:
-            return [
-                Door(listeners, self.tls, site, proxies, transport) for listeners, site in sites
-            ]
+            return [Door(listeners, self.tls, site, proxies, *how) for listeners, site in sites]
         if self.console is None:
             listeners, site = sites[0]
             sites[0] = listeners, WithAnnex(site, shared.annex)
-        doors = [Door(listeners, self.tls, site, proxies, transport) for listeners, site in sites]
+        doors = [Door(listeners, self.tls, site, proxies, *how) for listeners, site in sites]
         if self.console is not None:
             tls = self.tls if (self.console_url or "").startswith("https") else None
             doors.append(Door(self.console, tls, shared.annex, proxies))

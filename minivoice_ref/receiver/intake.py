@@ -103,7 +103,11 @@ class Intake:
             kind = "text" if isinstance(message, str) else "binary"
             text = excerpt(message, self._limits.log_excerpt)
             self._note("message", number=self.messages, kind=kind, size=len(message), text=text)
-        self._handle(self._session.receive(message))
+        events = self._session.receive(message)
+        if len(events) == 1 and type(events[0]) is Media:
+            self._media(events[0])
+        else:
+            self._handle(events)
 
     def close(self) -> None:
         """Take what was still held back when the stream ended."""
@@ -147,7 +151,7 @@ class Intake:
                 self._hand_over.put(event)
 
     def _media(self, media: Media) -> None:
-        track, payload, format = media.track, media.payload, media.format
+        track, payload, format, position, _, _ = media
         state = self._tracks.get(track)
         if state is None:
             state = self._first(media)
@@ -156,11 +160,11 @@ class Intake:
             self._unreadable(media)
             return
         samples, torn = divmod(len(payload), format.bytes_per_sample)
-        position = None if torn else state.timeline.extend(media.position, samples)
-        if position is None:
+        place = None if torn else state.timeline.extend(position, samples)
+        if place is None:
             self._place(media, state)
         else:  # the next piece after the last one, whole: so it is with nearly all
-            self._pass_on(Frame(track, position, payload, format))
+            self._pass_on(Frame(track, place, payload, format))
 
     def _place(self, media: Media, state: _TrackState) -> None:
         """Place audio that is not simply the next; say what is odd about it."""

@@ -1,10 +1,9 @@
 """One media stream, from the open socket to the last line of its account.
 
-A stream is at least six things at once: audio must be read whatever the application does, pings
-must go out, three clocks run, the call may end elsewhere, a recording is written, and the
-application does what it likes with its frames. Each is a task that does one thing and reads like
-it. What makes them safe is the shape that they stand in: nobody is forgotten, nobody outlives the
-stream, and whatever ends first ends all.
+A stream is six things at once: audio is read whatever the application does, pings go out, three
+clocks run, the call may end elsewhere, a recording is written, and the application does what it
+likes with its frames. Each is a task that does one thing. What makes them safe is the shape they
+stand in: nobody is forgotten, nobody outlives the stream, and whatever ends first ends all.
 
     run_stream
     └─ company                     what may outlive the socket a little: `timeouts.finish`
@@ -13,7 +12,7 @@ stream, and whatever ends first ends all.
        ├─ Capture.run              writes every message, as it came (a setting)
        └─ watching (a scope)       closed by `end`, by whomever it is called first
           └─ watchers
-             ├─ _receive           socket -> session -> account, recording, hand-over
+             ├─ _receive           socket -> _take -> session -> account, recording, hand-over
              ├─ _keepalive         a ping now and then, its pong under a deadline
              ├─ _watch_clock       first message, silence, longest stream; the progress lines
              └─ _watch_call        call.completed or call.failed came, and the linger is over
@@ -27,14 +26,12 @@ The rules, and why:
 
 * `_receive` never waits for the application or for the disk. The hand-over drops the oldest audio,
   the recording counts what does not fit; both have bounds in seconds.
-* `on_stream` begins when the stream has started, so it always knows the format. A stream that never
-  starts never reaches the application.
+* `on_stream` begins when the stream has started, so it always knows the format.
 * `on_stream` may return early: the stream goes on, is accounted for and recorded. If it raises, its
   exception is logged and ends the stream with 1011; an `OnStreamFailed` goes on upward, to the wall
   of the connection (`net/front_door.py`), which sees to it that no other notices.
-* When the server drains, nothing happens here at first: calls end by themselves. At the end of the
-  grace, and at a second signal, the cancellation comes from outside; the goodbye is shielded from
-  it, 1001 is said, the recording is closed whole.
+* When the server drains, calls end by themselves at first. At the end of the grace, and at a second
+  signal, the cancellation comes from outside; the goodbye is shielded from it, and says 1001.
 
 This module knows no wire format and no HTTP. Read next: `routes.py`, which lets streams in.
 """
@@ -49,7 +46,7 @@ import trio
 
 from minivoice_ref.net.media_socket import MediaSocket, PongTimeout, SocketClosed
 from minivoice_ref.protocol.errors import RemoteProtocolError
-from minivoice_ref.protocol.media import Started
+from minivoice_ref.protocol.media import Started, WireMessage
 from minivoice_ref.receiver import endings
 from minivoice_ref.receiver.annex import LiveStream, watched
 from minivoice_ref.receiver.calls import CallRecord, Subject, usable_call_id
@@ -160,9 +157,8 @@ class _Supervisor:
         try:
             with self._watching:
                 async with trio.open_nursery() as watchers:
-                    watchers.start_soon(self._receive)
-                    watchers.start_soon(self._keepalive)
-                    watchers.start_soon(self._watch_clock)
+                    for task in (self._receive, self._keepalive, self._watch_clock):
+                        watchers.start_soon(task)
                     watchers.start_soon(self._watch_call)
         except BaseException as exc:
             self.end(endings.DRAINING if is_cancellation(exc) else endings.FAILED)
@@ -171,22 +167,26 @@ class _Supervisor:
     async def _receive(self) -> None:  # noqa: ASYNC910  # the socket's checkpoint is enough
         """Take what comes. It is here that most streams end."""
         try:
-            while not self._intake.stopped:
-                messages = await self._socket.receive()
-                self._heard_at = trio.current_time()
-                self._heard.set()
-                if not self._pace.allows(len(messages), self._heard_at):
-                    return self.end(endings.TOO_FAST)
-                if self._capture is not None:
-                    self._capture.add(messages)
-                for message in messages:
-                    self._intake.take(message)
-            self.end(endings.STOPPED)
+            await self._socket.pour(self._take)
         except SocketClosed as exc:
-            ending = endings.closed if exc.by_peer else endings.broken
-            self.end(ending(exc.code, exc.reason))
+            self.end((endings.closed if exc.by_peer else endings.broken)(exc.code, exc.reason))
         except RemoteProtocolError as exc:
             self.end(endings.broken(exc.close_code, str(exc)))
+
+    def _take(self, messages: list[WireMessage]) -> bool:
+        """Take what one read brought; False when no more is wanted."""
+        self._heard_at = trio.current_time()
+        self._heard.set()
+        if not self._pace.allows(len(messages), self._heard_at):
+            self.end(endings.TOO_FAST)
+        else:
+            if self._capture is not None:
+                self._capture.add(messages)
+            for message in messages:
+                self._intake.take(message)
+            if self._intake.stopped:
+                self.end(endings.STOPPED)
+        return self._ending is None
 
     async def _keepalive(self) -> None:  # noqa: ASYNC910  # sleeping is one
         """Ping, so that idle proxies keep the connection, and dead ones are found out."""
@@ -260,7 +260,7 @@ class _Supervisor:
     def _start(self, started: Started) -> None:
         """Note that the stream has started. A start after an assumed one says who is calling."""
         call_id = usable_call_id(started.call_id)
-        if self._call_id is None and call_id is not None:
+        if self._call_id is None and call_id:
             self._attach(call_id)
         self._note(
             "started",

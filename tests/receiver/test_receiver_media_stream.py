@@ -25,9 +25,9 @@ def other(number: int) -> Frame:
 async def take_all(queue: HandOver) -> list[StreamItem]:
     """Everything that waits in a queue that is finished."""
     items = []
-    with pytest.raises(trio.EndOfChannel):
+    with pytest.raises(StopAsyncIteration):
         while True:
-            items.append(await queue.get())
+            items.append(await queue.next_item())
     return items
 
 
@@ -70,7 +70,7 @@ async def test_one_frame_longer_than_the_limit_is_kept() -> None:
     queue = HandOver(0.1, lambda lagging: None)
     queue.put(frame(0))
     queue.put(frame(1, samples=4000))
-    assert await queue.get() == frame(1, samples=4000)
+    assert await queue.next_item() == frame(1, samples=4000)
     assert queue.dropped == {"inbound": 160}
 
 
@@ -106,8 +106,8 @@ async def test_a_cancelled_taker_takes_nothing() -> None:
     queue.put(frame(0))
     with trio.CancelScope() as scope:
         scope.cancel()
-        await queue.get()
-    assert await queue.get() == frame(0)
+        await queue.next_item()
+    assert await queue.next_item() == frame(0)
 
 
 async def test_what_nobody_wants_any_more_is_let_go_uncounted() -> None:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from minivoice_ref.protocol.media import StreamEvent, Track, Unknown, WireMessage
 
 __all__ = [
+    "TRACKS",
     "Misread",
     "Positions",
     "as_json",
@@ -40,13 +41,14 @@ _LARGEST = 2**53  # beyond it JSON numbers are not exact, and no clock of a call
 _SURELY_EXACT = 16  # digits: a number of fewer is below it
 _UNIX_MAGNITUDE = 10**11  # milliseconds: as a duration three years, as Unix time March 1973
 
-_TRACKS: Mapping[str, Track] = {
+TRACKS: Mapping[str, Track] = {
     "inbound": "inbound",
     "inbound_track": "inbound",
     "outbound": "outbound",
     "outbound_track": "outbound",
     "mixed": "mixed",
 }
+"""What peers call the tracks."""
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _decode = json.JSONDecoder().raw_decode
 
@@ -167,7 +169,7 @@ def audio(fields: Mapping[str, object], name: str) -> bytes:
 
 def track_named(value: object) -> Track | None:
     """The track that a peer's name for it means; None where it means none that we know."""
-    return _TRACKS.get(value) if type(value) is str else None
+    return TRACKS.get(value) if type(value) is str else None
 
 
 def tracks_named(value: object) -> tuple[Track, ...]:

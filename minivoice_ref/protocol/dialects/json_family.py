@@ -41,6 +41,7 @@ from minivoice_ref.protocol.dialects.fields import (
     tracks_named,
 )
 from minivoice_ref.protocol.dialects.formats import NamedFormat, read_format
+from minivoice_ref.protocol.dialects.media_shape import MediaShape, learn_shape
 from minivoice_ref.protocol.media import (
     Connected,
     Digit,
@@ -57,6 +58,8 @@ from minivoice_ref.protocol.media import (
 )
 
 __all__ = ["JsonDialect", "JsonEncoder", "Names"]
+
+_LESSONS = 3  # messages of a stream that its form is learned from: a platform has one form
 
 _EVENTS = ("connected", "start", "media", "dtmf", "mark", "stop")
 _STREAM_IDS = ("streamSid", "stream_id", "streamId", "stream_sid")
@@ -150,6 +153,8 @@ class JsonDialect(Dialect):
         self._event_name, self._sequence_name = self.names.event, self.names.sequence
         self._binary = settings.binary_audio
         self._channels = 1
+        self._shape: MediaShape | None = None  # of its media messages, once there was one
+        self._lessons = _LESSONS
 
     @classmethod
     def sign(cls, message: WireMessage, document: Mapping[str, object] | None) -> Sign:
@@ -175,6 +180,10 @@ class JsonDialect(Dialect):
 
     def decode(self, message: WireMessage) -> list[StreamEvent]:
         """Read one message; see `Dialect.decode`."""
+        if self._shape is not None and type(message) is str:
+            media = self._shape.read(message, self._format, self._positions)
+            if media is not None:
+                return [media]
         document = object_of(message)
         if document is None:
             return self._not_json(message)
@@ -234,7 +243,12 @@ class JsonDialect(Dialect):
             number(document, self._sequence_name, faults),
             number(media, "chunk", faults),
         )
-        return [event, *faulted(message, "media", faults)] if faults else [event]
+        if faults:
+            return [event, *faulted(message, "media", faults)]
+        if self._lessons and type(message) is str:
+            self._lessons -= 1
+            self._shape = learn_shape(message, self._event_name, self._sequence_name)
+        return [event]
 
     def _start(self, message: WireMessage, document: Mapping[str, object]) -> list[StreamEvent]:
         """A start is never refused: what it does not name, the settings do, or an earlier start."""
