@@ -10,6 +10,7 @@ handshake.
 from __future__ import annotations
 
 import argparse
+import itertools
 import ssl
 import sys
 import threading
@@ -85,20 +86,23 @@ class _Callers:
         self._script = write_script(1)
         self._session: ssl.SSLSession | None = None
         self._lock = threading.Lock()
+        self._numbers = itertools.count()  # of the calls: each has a stream of its own
         self._faults: list[BaseException] = []
         self.call()  # its TLS session is the one that the others resume
 
     def call(self) -> float:
         """Open a stream and end it; return how long the opening took."""
+        number = next(self._numbers)
+        path = stream_path(Script.call_id(number))
         began = time.monotonic()
         stream = Connection(self._port, self._context, self._session)
         if self._session is not None and not (stream.tls and stream.tls.session_reused):
             raise RuntimeError("the server did not resume the TLS session")
-        stream.upgrade(stream_path(Script.call_id(0)))
+        stream.upgrade(path)
         took = time.monotonic() - began
         if self._resuming and self._session is None and stream.tls is not None:
             self._session = stream.tls.session
-        stream.write(self._script.opening(0))
+        stream.write(self._script.opening(number))
         stream.write(self._script.closing)
         stream.flush()
         stream.wait_for_end()

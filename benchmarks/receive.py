@@ -1,7 +1,8 @@
 """What does it cost a server to receive a media message? Ours as it ships, and what others use.
 
 Our receiver keeps its account, its logs and its hand-over to an application that reads every frame;
-the others do the least that their users would: JSON, base64, a count (`peers/`). The same frames
+the others do the least that their users would: JSON, base64, a count (`peers/`). Ours comes twice:
+as it ships, and with the simple transport, which shows what the fast one is worth. The same frames
 from the same client, each server a fresh process on a core of its own, the client on another, all
 servers in turn, several times. Real time: each stream says a message of each of its two tracks
 every 20 ms. Saturated: a few streams say all they have as fast as the server reads.

@@ -72,6 +72,7 @@ class Peer:
 OURS = Peer("minivoice_ref", "minivoice_server")
 PEERS = (
     OURS,
+    Peer("the same, simple way", "minivoice_simple_server"),
     Peer("FastAPI on uvicorn", "fastapi_server", ("fastapi", "uvicorn", "uvloop", "websockets")),
     Peer("websockets", "websockets_server", ("websockets",)),
     Peer("websockets on Trio", "websockets_trio_server", ("websockets.trio",)),
