@@ -18,11 +18,11 @@ async def listen(meter: Meter, stream: MediaStream) -> None:
         meter.take(frame.payload)
 
 
-def config(place: Place, **more: str) -> Config:
+def config(place: Place, transport: str = "fast") -> Config:
     """Nothing but where it serves, and the key that the client makes its tokens with."""
     listen = f"127.0.0.1:{place.port}"
     tls = {"plain": True} if place.cert is None else {"tls_cert": place.cert, "tls_key": place.key}
-    return Config.load(listen=listen, token_key=TOKEN_KEY, **tls, **more)
+    return Config.load(listen=listen, token_key=TOKEN_KEY, transport=transport, **tls)
 
 
 if __name__ == "__main__":
