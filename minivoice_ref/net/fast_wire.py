@@ -103,7 +103,7 @@ class _FedLink(Link):
             self._fed = trio.Event()
             await self._fed.wait()
             self._refuse_if_ended()
-        piece, self._piece = self._piece, b""
+        piece, self._piece = self._piece[:max_bytes], self._piece[max_bytes:]
         return piece or await super()._receive(max_bytes)
 
 

@@ -1,9 +1,10 @@
 """wsproto's connection as trio-websocket may see it: it never fails, and answers what is a breach.
 
-The library's reader has three habits that this object, in wsproto's place, keeps from doing harm.
+The library's reader has four habits that this object, in wsproto's place, keeps from doing harm.
 It answers a Ping while it is closing, which wsproto forbids: an exception through its nursery. It
 says nothing to a peer that breaks the protocol. It keeps empty fragments, and a peer may send them
-without end. (`websocket.py` says what else it is protected from.)
+without end. It takes apart whatever comes while it waits for the peer's Close. (`websocket.py` says
+what else it is protected from.)
 
 Knows no tasks. Read next: `simple_wire.py`, which puts it in its place.
 
@@ -23,6 +24,8 @@ from minivoice_ref.net.media_socket import ABNORMAL, BREACHES
 
 __all__ = ["Manners"]
 
+_MOST_LATE = 262144  # bytes of a peer that were on their way when we said goodbye
+
 
 class Manners:
     """wsproto's connection as trio-websocket may see it: sends never fail, breaches are answered.
@@ -38,8 +41,9 @@ class Manners:
         self._link = link
         self._ending = link.ending
         self._size = 0  # bytes of the message in progress
+        self._late = 0  # bytes that came after our Close
         self._answering = False
-        self.broken = False  # the peer broke the protocol and was told so
+        self.broken = False  # nothing more of the peer is read, and it was told why
 
     @property
     def client(self) -> bool:
@@ -66,6 +70,11 @@ class Manners:
 
     def receive_data(self, data: bytes) -> None:
         """Take what the peer sent; after a breach of the protocol, nothing more."""
+        if self._below.state is ConnectionState.LOCAL_CLOSING:
+            self._late += len(data or b"")
+            if self._late > _MOST_LATE:  # it sends on and on: what it has heard must do
+                self.broken = True
+                self._link.let_go()
         if not self.broken:
             self._below.receive_data(data)
 

@@ -56,7 +56,7 @@ class TrackReport:
         self._last_position = media.position
         self.frames += 1
         self.bytes += len(media.payload)
-        placement = self.timeline.place(media.position, media.samples)
+        placement = self.timeline.place(media.position, media.samples, at)
         if on_audio is not None:
             width = media.format.bytes_per_sample
             for offset, position, length in placement.pieces:

@@ -153,7 +153,8 @@ cause: No start message named it, or not all of it; what lacked was taken from f
 mend: Listen to the recording. If it is noise, set fallback_format, l16 or dialect;
   `minivoice-ref show` on a capture tells what the audio looks like.
 MV-406 the platform's clock jumped
-cause: A timestamp lay further from the others than limits.jump, so it was taken as a new beginning.
+cause: A timestamp lay further from the others than limits.jump, or more would be missing than time
+  has passed, and limits.jump; so it was taken as a new beginning.
 mend: Nothing is lost, but positions count on from there. If such leaps are real pauses, raise
   limits.jump.
 MV-407 the start message names another call than the token

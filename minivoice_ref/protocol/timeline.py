@@ -25,7 +25,10 @@ Two bounds keep a hostile or broken clock from costing us anything. At most `HOL
 remembered: when there are more, the earliest is forgotten, what it lacks stays lost for good, and
 what still comes for the time before its end is *discarded*, since it cannot be told from a
 repetition any more. And a position further than `jump_seconds` from the line means that the
-platform's clock was set anew: the piece is put at `end`, and later positions count from there.
+platform's clock was set anew: the piece is put at `end`, and later positions count from there. So
+does one by which more would be missing, together with the other holes, than could have come in the
+time since the stream began, and `jump_seconds`: else a line grows by a leap just short of that with
+every piece, and a recording of it with the line.
 
 All quantities are samples of one channel. Knows nothing of payloads: a caller cuts them by the
 offsets that it is given. Read next: `audio.py`, for what stands in a hole.
@@ -104,6 +107,7 @@ class Timeline:
     """
 
     def __init__(self, sample_rate: int, jump_seconds: float = 3600.0) -> None:
+        self._rate = sample_rate
         self._jump = int(sample_rate * jump_seconds)
         self._first = self._end = 0
         self._begun = False
@@ -135,10 +139,11 @@ class Timeline:
         """Where audio is missing: start and end of each hole that is remembered, in order."""
         return tuple(self._holes)
 
-    def place(self, position: int | None, samples: int) -> Placement:
+    def place(self, position: int | None, samples: int, age: float = 0.0) -> Placement:
         """Place *samples* samples whose first belongs at *position*; None: after all that came.
 
-        Always an answer, for any position. Nothing comes of no samples.
+        *age* is how long the stream has lasted, in seconds. Always an answer, for any position.
+        Nothing comes of no samples.
         """
         if samples <= 0:
             return _EMPTY
@@ -150,7 +155,9 @@ class Timeline:
             return Placement((Piece(0, start, samples),), 0, "next")
         assert position is not None
         start = position + self._offset
-        if start > self._end + self._jump or start + samples < self._first - self._jump:
+        hole = max(start - self._end, self._first - start - samples)
+        most = self._jump + min(0.0, self._rate * age - self._lost)
+        if hole > max(0, most):
             self._offset += self._end - start
             self._jumps += 1
             return self.place(None, samples)._replace(kind="jump")

@@ -66,7 +66,8 @@ class _TrackState:
 
 
 class Intake:
-    """Takes the messages of one stream. *on_start* is called when it has started, before its audio.
+    """Takes the messages of one stream. *on_start* is called when it has started, before its audio;
+    *age* says how many seconds the stream has lasted.
 
     `stopped` says whether the platform has stopped the stream.
     """
@@ -79,6 +80,7 @@ class Intake:
         *,
         note: Note,
         on_start: Callable[[Started], None],
+        age: Callable[[], float],
         recording: Recording | None = None,
     ) -> None:
         self._session = session
@@ -86,6 +88,7 @@ class Intake:
         self._limits = limits
         self._note = note
         self._on_start = on_start
+        self._age = age
         self._tracks: dict[Track, _TrackState] = {}
         self._seen: Counter[str] = Counter()
         self._bytes_unread: Counter[Track] = Counter()
@@ -170,7 +173,7 @@ class Intake:
         """Place audio that is not simply the next; say what is odd about it."""
         if torn := media.torn:
             self._bytes_unread[media.track] += torn
-        placement = state.timeline.place(media.position, media.samples)
+        placement = state.timeline.place(media.position, media.samples, self._age())
         if placement.lost:
             place = placement.pieces[0].position - placement.lost
             lost = {"track": media.track, "position": place, "samples": placement.lost}

@@ -100,6 +100,7 @@ class _Supervisor:
             config.limits,
             note=self._note,
             on_start=self._start,
+            age=lambda: self._heard_at - self._opened_at,
             recording=self._recording,
         )
         self.live = LiveStream(stream_id, self._intake, self._hand_over)

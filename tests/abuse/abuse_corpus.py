@@ -30,7 +30,6 @@ and what must happen:
     account   what the streams' log must say of the track `inbound`, or of the stream
     memory    how much may be held meanwhile, in KiB, the peer's own part included
     sockets   false for what is a matter of numbers at a moment, which only virtual time has
-    awaits    a fault of ours that is known and not mended yet: the case has to fail until then
 
 Read next: `abuse_parts.py`.
 """
@@ -74,7 +73,6 @@ class Case:
     cpu: float = 5.0
     feed: bool = False
     sockets: bool = True
-    awaits: str = ""
 
     def __post_init__(self) -> None:
         assert self.opening in OPENINGS, self

@@ -184,7 +184,11 @@ async def _serving(
 
 @asynccontextmanager
 async def open_on_sockets(
-    data: Path, certificates: Certificates | None, connect: Connector, timeouts: Timeouts
+    data: Path,
+    certificates: Certificates | None,
+    connect: Connector,
+    timeouts: Timeouts,
+    **more: Any,
 ) -> AsyncIterator[Ground]:
     """A receiver on a real port, in real time; over TLS where there are *certificates*."""
     config = settings(
@@ -194,6 +198,7 @@ async def open_on_sockets(
         plain=certificates is None,
         tls_cert=certificates and certificates.cert,
         tls_key=certificates and certificates.key,
+        **more,
     )
     async with _serving(config, connect, time.time) as ground:
         yield ground

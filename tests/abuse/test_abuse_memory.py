@@ -36,19 +36,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("abuse-certificates"))
 
 
-def marked(case: Case) -> Iterator[Any]:
-    """The case as a parameter, by both ways to read where it comes to a WebSocket or to TLS.
-
-    One that awaits a mend has to fail until it is there.
-    """
-    marks = [pytest.mark.xfail(reason=case.awaits)] if case.awaits else []
+def both_ways(case: Case) -> Iterator[Any]:
+    """The case as a parameter, by both ways to read where it comes to a WebSocket or to TLS."""
     name = f"{case.subject}: {case.name}"
-    yield pytest.param(case, "fast", id=name, marks=marks)
+    yield pytest.param(case, "fast", id=name)
     if case.is_stream or case.door in ("tls", "beneath tls"):
-        yield pytest.param(case, "simple", id=f"{name} (simple)", marks=marks)
+        yield pytest.param(case, "simple", id=f"{name} (simple)")
 
 
-@pytest.mark.parametrize("case, transport", [one for case in CASES for one in marked(case)])
+@pytest.mark.parametrize("case, transport", [one for case in CASES for one in both_ways(case)])
 async def test_abuse_is_answered_and_the_next_caller_is_served(
     case: Case,
     transport: str,

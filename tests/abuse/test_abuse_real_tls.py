@@ -56,25 +56,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @asynccontextmanager
-async def grounds(certificates: Certificates, folder: Path) -> AsyncIterator[tuple[Ground, Ground]]:
+async def grounds(
+    certificates: Certificates, folder: Path, transport: str = "fast"
+) -> AsyncIterator[tuple[Ground, Ground]]:
     """A receiver behind TLS, and one with a plain door."""
     connect = TcpConnector(client_context(certificates.ca), Timeouts())
     async with (
-        open_on_sockets(folder / "tls", certificates, connect, SHORT) as behind_tls,
-        open_on_sockets(folder / "plain", None, connect, SHORT) as plain,
+        open_on_sockets(
+            folder / "tls", certificates, connect, SHORT, transport=transport
+        ) as behind_tls,
+        open_on_sockets(folder / "plain", None, connect, SHORT, transport=transport) as plain,
     ):
         yield behind_tls, plain
 
 
+@pytest.mark.parametrize("transport", ["fast", "simple"])
 async def test_all_abuse_at_once_over_real_tls_and_the_next_caller_is_served(
-    certificates: Certificates, tmp_path: Path
+    transport: str, certificates: Certificates, tmp_path: Path
 ) -> None:
     faults: list[str] = []
     trusted = client_context(certificates.ca)
     waiting = sorted(read_corpus(), key=lambda case: patience(case, SHORT))  # the slow ones first
-    waiting = [case for case in waiting if case.sockets and not case.awaits]
+    waiting = [case for case in waiting if case.sockets]
 
-    async with grounds(certificates, tmp_path) as (behind_tls, plain):
+    async with grounds(certificates, tmp_path, transport) as (behind_tls, plain):
 
         async def connect(case: Case) -> trio.abc.Stream:
             ground = plain if case.door == "plain" else behind_tls

@@ -114,6 +114,20 @@ def test_a_jump_of_the_platforms_clock_does_not_count_as_lost() -> None:
     assert (account.jumps, account.lost, account.received, account.end) == (2, 0, 640, 640)
 
 
+def test_leaps_add_up_to_no_more_than_the_stream_has_lasted_and_one_jump() -> None:
+    timeline = Timeline(8000, jump_seconds=1)
+    ages = [0.0, 0.0, 0.0, 1.0, 1.0, 2.0]
+    kinds = [timeline.place(6000 * number, FRAME, age).kind for number, age in enumerate(ages)]
+    assert kinds == ["next", "gap", "jump", "gap", "jump", "gap"]
+    assert timeline.account.lost == 3 * (6000 - FRAME)
+
+
+def test_leaps_to_the_front_add_up_as_well() -> None:
+    timeline = Timeline(8000, jump_seconds=1)
+    kinds = [timeline.place(-8_000 * number, FRAME).kind for number in range(3)]
+    assert kinds == ["next", "late", "jump"]
+
+
 @pytest.mark.parametrize(("position", "kind"), [(8160, "gap"), (8161, "jump")])
 def test_a_jump_begins_beyond_the_seconds_that_are_allowed(position: int, kind: str) -> None:
     timeline = Timeline(8000, jump_seconds=1)
