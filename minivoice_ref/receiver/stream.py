@@ -107,8 +107,7 @@ class _Supervisor:
         self._call_id = subject.call_id
         self._call: CallRecord | None = None
         self._call_known = trio.Event()
-        self._opened_at = trio.current_time()
-        self._heard_at = self._opened_at
+        self._opened_at = self._heard_at = trio.current_time()
         self._pace = Pace(config.limits.message_rate, self._opened_at)
         self._heard = trio.Event()
         self._stream: MediaStream | None = None
