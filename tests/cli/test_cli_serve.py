@@ -129,3 +129,18 @@ def test_a_certificate_that_is_none_is_bad_usage(
     options = ["--tls-cert", str(nothing), "--tls-key", str(nothing), "--data", str(tmp_path)]
     assert main(["serve", "--listen", "127.0.0.1:0", *options]) == 2
     assert "nothing.pem" in capsys.readouterr().err
+
+
+def test_other_machines_are_served_with_tls_and_a_secret_or_only_when_told_insecure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--listen", "0.0.0.0:0", "--plain", "--data", str(tmp_path / "data")]
+    assert main(["serve", *options]) == 2
+    errors = capsys.readouterr().err
+    assert "without TLS" in errors and "webhook_secret" in errors and "insecure" in errors
+    assert not (tmp_path / "data").exists()
+    with serving(*options, "--insecure", environ={}) as (process, line):
+        assert line.startswith("base      http://127.0.0.1:")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0

@@ -7,13 +7,17 @@ import dataclasses
 import gzip
 import json
 import logging
+import re
+import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
-from reliability_lab import LIMITS, TIMEOUTS, Caller, event
+from reliability_lab import LIMITS, TIMEOUTS, Caller, event, running
 
 from minivoice_ref.certificates import make_certificates
 from minivoice_ref.config import Config
@@ -25,7 +29,8 @@ from minivoice_ref.net.upgrade import UpgradeRefused
 from minivoice_ref.net.websocket import open_connected
 from minivoice_ref.protocol.actions import Answer
 from minivoice_ref.protocol.media import Unknown
-from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
+from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from minivoice_ref.protocol.signing import mint_token, sign_webhook
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.app import AnswerRequest, App, stream_the_call
 from minivoice_ref.receiver.explain import explain
@@ -201,3 +206,67 @@ async def test_no_secret_is_found_in_what_a_run_leaves_behind(
     for name, text in texts.items():
         for secret in secrets:
             assert secret.encode() not in text, (name, secret)
+
+
+COMMANDS = (
+    "call --speak 0.5",
+    "call --speak 0.5 --json --fault wrong-signature --fault wrong-token",
+    "load --calls 4 --rate 10 --speak 0.5 --json",
+    "conformance --only good-call --only wrong-token --junit {folder}/junit.xml",
+    "doctor --json",
+    "doctor",
+)
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9]{10,15}\.[A-Za-z0-9_-]+")
+REPORTS = ("explain", "explain --json", "show {capture}", "show --json {capture}")
+REPLAYS = ("replay {capture} --fast --json --answer-url {answer}", "check {answer} --json")
+
+
+async def test_no_secret_is_found_in_what_the_commands_print_and_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in's side has the webhook's secret, too, and sees every token in the answers."""
+    files = make_certificates(tmp_path / "certificates")
+    given: dict[str, Any] = {
+        name: SECRETS[name] for name in ("webhook_secret", "token_key", "console_token")
+    }
+    tls: dict[str, Any] = {"tls_cert": str(files.cert), "tls_key": str(files.key)}
+    monkeypatch.setenv("MINIVOICE_WEBHOOK_SECRET", SECRETS["webhook_secret"])
+    monkeypatch.setenv("MINIVOICE_DATA", str(tmp_path / "data"))
+    printed: dict[str, bytes] = {}
+
+    async def run(command: str, **names: object) -> None:
+        words = command.format(folder=tmp_path, **names).split()
+        done = await trio.run_process(
+            [sys.executable, "-m", "minivoice_ref", *words],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        assert len(done.stdout) > 100, (command, done.stderr)
+        printed[command] = done.stdout + done.stderr
+
+    with trio.fail_after(120):
+        async with running(
+            tmp_path / "data", ca=files.ca, capture=True, record=True, **tls, **given
+        ) as receiver:
+            urls = receiver.urls
+            where = f" --answer-url {urls['answer']} --webhook-url {urls['webhooks']}"
+            for command in COMMANDS:
+                await run(command + where + f" --ca {files.ca}")
+            *_, capture = sorted((tmp_path / "data" / "captures").iterdir())
+            for command in REPORTS:
+                await run(command, capture=capture)
+            for command in REPLAYS:
+                await run(f"{command} --ca {files.ca}", capture=capture, answer=urls["answer"])
+            receiver.process.send_signal(signal.SIGTERM)
+            assert await receiver.process.wait() == 0
+    assert TOKEN.search(mint_token("a key of ours", "call:call_1", 2e9))
+    texts = left_behind(tmp_path / "data") | printed
+    texts["junit"] = (tmp_path / "junit.xml").read_bytes()
+    assert len(texts) > len(COMMANDS) + len(REPORTS) + len(REPLAYS) + 10
+    for name, text in texts.items():
+        shown = text.decode("utf-8", "replace")
+        assert not TOKEN.search(shown), name
+        for secret in given.values():
+            assert secret not in shown, (name, secret)
