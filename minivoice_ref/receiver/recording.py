@@ -42,6 +42,7 @@ CHANNELS: Mapping[Track, tuple[int, ...]] = {
 
 _SECOND = 1_000_000  # what waits is counted in microseconds of a track
 _MOST_SECONDS = 30  # of a track that wait for the disk
+_LEAST = 1000  # that a piece counts however short it is, for it takes its memory
 _LATEST = 2.0  # seconds until less than a second of audio is written, too
 
 
@@ -112,7 +113,8 @@ class Recording:
         samples = format.samples(len(payload))
         self._added += samples
         patch = Patch(CHANNELS[track], position, payload, format)
-        self._writer.add(patch, samples * _SECOND // format.sample_rate, track)
+        share = max(samples * _SECOND // format.sample_rate, _LEAST)
+        self._writer.add(patch, share, track)
 
     def finish(self) -> None:
         """Say that nothing more comes: `run` writes the rest and returns."""

@@ -355,3 +355,19 @@ async def test_a_call_id_never_becomes_part_of_a_path(
     assert account["call_id"] == "../../../call"
     assert Path(account["recording"]).parent == config.data / "recordings"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+async def test_pieces_of_one_sample_do_not_fill_the_memory_while_a_disk_is_stuck(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    disk = Disk(1)
+    disk.stuck = trio.Event()
+    recording = a_recording(tmp_path / "one.wav", disk=disk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recording.run)
+        for position in range(50_000):
+            recording.add("inbound", position, b"\xff", MULAW)
+        assert len(recording._writer._waiting) == 30_000
+        disk.stuck.set()
+        recording.finish()
+    assert recording.not_recorded == 20_000
