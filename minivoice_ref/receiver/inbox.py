@@ -50,6 +50,10 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_waiting ON events (due, number) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS events_handled ON events (accepted) WHERE state = 'handled';
 """
+_HANDLED = (
+    "UPDATE events SET state = 'handled', attempts = attempts + 1, body = x'', error = NULL"
+    " WHERE number = ?"
+)
 _BUSY = 2000  # milliseconds that SQLite waits for another process's lock
 _REMEMBERED = 7 * 24 * 3600.0  # seconds
 
@@ -121,11 +125,18 @@ class Inbox:
 
     async def handled(self, number: int) -> None:
         """Note that an event was handled. Its body is let go, its key stays."""
-        await self._update(
-            "UPDATE events SET state = 'handled', attempts = attempts + 1, body = x'', error = NULL"
-            " WHERE number = ?",
-            number,
-        )
+        await self._update(_HANDLED, number)
+
+    async def recognise(self, is_handled: Callable[[str], bool]) -> None:
+        """Mark the waiting events whose keys *is_handled* knows; see `returned.py`."""
+
+        def work() -> None:
+            waiting = "SELECT number, key FROM events WHERE state = 'waiting'"
+            for number, key in self._database.execute(waiting).fetchall():
+                if is_handled(key):
+                    self._database.execute(_HANDLED, (number,))
+
+        await self._run(work, writes=False)  # mostly there is nothing to write
 
     async def failed(self, number: int, error: str, due: float) -> None:
         """Note that handling failed, and when (Unix seconds) it is to be tried again."""

@@ -53,6 +53,7 @@ from minivoice_ref.receiver.journal import Journal, open_journal
 from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.open_files import allow_open_files, fit_to_open_files
 from minivoice_ref.receiver.overruns import Overruns
+from minivoice_ref.receiver.returned import Returned, open_returned
 from minivoice_ref.receiver.shared import Shared
 from minivoice_ref.receiver.watchdog import watched_loop
 from minivoice_ref.receiver.worker import Worker
@@ -104,10 +105,11 @@ async def serve(
     token_key = config.token_key or secrets.token_urlsafe(32)
     async with (
         open_doors(config, listen) as addresses,
-        _open_stores(config, token_key, disk, clock) as (inbox, journal),
+        _open_stores(config, token_key, disk, clock) as (inbox, returned, journal),
         trio.open_nursery() as workers,
     ):
-        worker = Worker(inbox, app.on_event, journal, clock=clock, attempts=config.event_attempts)
+        attempts = config.event_attempts
+        worker = Worker(inbox, returned, app.on_event, journal, clock=clock, attempts=attempts)
         shared = Shared(
             app=app,
             config=config,
@@ -223,7 +225,7 @@ async def _obey(signals: AsyncIterator[int], server: Server, insist: trio.Cancel
 @asynccontextmanager
 async def _open_stores(
     config: Config, token_key: str, disk: OpenDisk, clock: Callable[[], float]
-) -> AsyncIterator[tuple[Inbox, Journal]]:
+) -> AsyncIterator[tuple[Inbox, Returned, Journal]]:
     """Make the data folder ours, and open in it what must not get lost."""
     _make_folder(config.data)
     path = config.inbox or config.data / "inbox.sqlite3"
@@ -233,6 +235,7 @@ async def _open_stores(
             locks.enter_context(_own("inbox", path.with_name(f"{path.name}.lock")))
         async with (
             open_inbox(path, disk(1), clock=clock, remembered=config.webhook_memory) as inbox,
+            open_returned(path.with_name(f"{path.name}.returned"), disk(1)) as returned,
             open_journal(
                 config.data,
                 disk(1),
@@ -242,7 +245,7 @@ async def _open_stores(
                 timeouts=config.timeouts,
             ) as journal,
         ):
-            yield inbox, journal
+            yield inbox, returned, journal
 
 
 def _make_folder(folder: Path) -> None:

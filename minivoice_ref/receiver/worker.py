@@ -5,9 +5,10 @@ nobody but itself. Several calls are worked on at once, but of one call only one
 failing event is tried again after 1, 2, 4 … up to 300 seconds, and other events pass it in the
 meantime; after as many tries as the setting `event_attempts` allows it is set aside.
 
-*Once* means: the row is marked as soon as `on_event` has returned, and nothing is handed over twice
-while this process lives. If it is killed inside `on_event`, or before the mark is on the disk, the
-event comes again after the restart: an application that must not see this keeps `event.key`.
+*Once* means: as soon as `on_event` has returned that is noted (`returned.py`), then the row is
+marked, and nothing is handed over twice while this process lives. If it is killed inside
+`on_event`, or in the instant until the note is written, the event comes again after the restart: an
+application that must not see this keeps `event.key`.
 
 Read next: `media_stream.py`.
 """
@@ -26,12 +27,12 @@ from minivoice_ref.protocol.redaction import excerpt
 from minivoice_ref.protocol.webhooks import CallEvent, read_event
 from minivoice_ref.receiver.inbox import Inbox, InboxFailed, WaitingEvent
 from minivoice_ref.receiver.journal import Journal, told_of
+from minivoice_ref.receiver.returned import SLOTS, Returned
 
 __all__ = ["OnEvent", "Worker"]
 
 OnEvent: TypeAlias = Callable[[CallEvent], Awaitable[None]]
 
-_AT_ONCE = 8  # calls
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 300.0
 _DATABASE_RETRY = 1.0
 _MOMENT = 5.0  # seconds; SQLite gives up sooner by itself
@@ -43,12 +44,13 @@ class Worker:
     """Takes events out of an inbox and hands them to *on_event*.
 
     An event is tried at most *attempts* times. *clock* tells Unix seconds, because what is due must
-    survive a restart.
+    survive a restart. *returned* is what the last process knew, and is told what this one does.
     """
 
     def __init__(
         self,
         inbox: Inbox,
+        returned: Returned,
         on_event: OnEvent,
         journal: Journal,
         *,
@@ -56,6 +58,8 @@ class Worker:
         attempts: int,
     ) -> None:
         self._inbox = inbox
+        self._returned = returned
+        self._slots = list(range(SLOTS))
         self._on_event = on_event
         self._journal = journal
         self._clock = clock
@@ -80,6 +84,7 @@ class Worker:
         Cancelled, it cancels the handlers, whose events stay waiting for the next start.
         """
         tidy_at = trio.current_time()
+        await self._insist(partial(self._inbox.recognise, self._returned.knows))
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 self._news = trio.Event()
@@ -95,7 +100,7 @@ class Worker:
     async def _begin_what_is_due(self, nursery: trio.Nursery) -> float:
         """Start a handler for each event that is due; return the seconds until to look again."""
         await trio.lowlevel.checkpoint()
-        while len(self._busy) < _AT_ONCE and not self._stopping:
+        while len(self._busy) < SLOTS and not self._stopping:
             try:
                 event = await self._inbox.first_waiting(self._busy)
             except InboxFailed:
@@ -111,9 +116,10 @@ class Worker:
 
     async def _handle(self, waiting: WaitingEvent) -> None:
         """Hand one event over, and mark what came of it."""
+        slot = self._slots.pop()
         try:
             began = trio.current_time()
-            failure = await self._try(waiting)
+            failure = await self._try(waiting, slot)
             attempt = waiting.attempts + 1
             note = partial(
                 self._journal.note,
@@ -140,15 +146,18 @@ class Worker:
             note("failed", code="MV-608", again_in=wait)
         finally:
             self._busy.discard(waiting.call_id)
+            self._slots.append(slot)
             self.look()
 
-    async def _try(self, waiting: WaitingEvent) -> Exception | None:
+    async def _try(self, waiting: WaitingEvent, slot: int) -> Exception | None:
         """Call the application and return what it raised, None where it did not.
 
         A wall: an event whose handling fails is tried again, whatever the failure.
         """
         try:
-            await self._on_event(read_event(waiting.body))
+            event = read_event(waiting.body)
+            await self._on_event(event)
+            await self._returned.note(slot, event.key)
         except Exception as exc:
             return exc  # noqa: ASYNC910  # the application has run
         return None

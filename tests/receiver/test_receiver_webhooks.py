@@ -13,11 +13,13 @@ import pytest
 import trio
 from receiver_lab import Lab, open_lab, patient, settings, settle, webhook
 
+from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
 from minivoice_ref.protocol.webhooks import CallEvent, read_event
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.disk import Disk, InlineDisk
 from minivoice_ref.receiver.inbox import InboxFailed, open_inbox
+from minivoice_ref.receiver.server import serve
 
 _T = TypeVar("_T")
 SECRET = "a webhook secret of the tests"
@@ -359,6 +361,41 @@ async def test_what_was_handled_at_the_moment_of_a_hard_end_is_not_handled_again
     async with open_lab(handler.app, settings(tmp_path)):
         await settle()
     assert handler.names == ["call.completed"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_what_was_handled_is_not_handled_again_though_the_database_never_heard_of_it(
+    noted: bool, tmp_path: Path, autojump_clock: object
+) -> None:
+    """Unless a disk that fails kept that from being noted as well: then at least once it is."""
+    handler, disks = Handler(), [FailingDisk(), FailingDisk()]
+
+    async def on_event(event: CallEvent) -> None:
+        await handler.on_event(event)
+        disks[0].error = sqlite3.OperationalError("database is locked")
+        disks[1].error = None if noted else OSError(28, "No space left on device")
+        lab.serving.cancel()
+
+    def open_disk(threads: int) -> Disk:
+        return given.pop(0) if given else InlineDisk(threads)
+
+    given: list[Disk] = list(disks)
+    app, config = App(on_event=on_event), settings(tmp_path)
+    async with open_lab(app, config, disk=open_disk) as lab:
+        assert (await lab.deliver(webhook())).status == 200
+    assert states(lab) == {"waiting": 1}
+    async with open_lab(handler.app, config) as again:
+        await settle()
+        assert states(again) == {"handled": 1}
+    assert len(handler.names) == (1 if noted else 2)
+    mode = (config.data / "inbox.sqlite3.returned").stat().st_mode
+    assert mode & 0o777 == 0o600
+
+
+async def test_a_note_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "inbox.sqlite3.returned").mkdir()
+    with pytest.raises(ConfigError, match="^data: .*returned cannot be used: Is a directory"):
+        await serve(App(), Config(listen="127.0.0.1:0", plain=True, data=tmp_path))
 
 
 async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_what_was_accepted_is_handled_though_the_process_is_killed_at_any_
     moments = random.Random(seed)
     data, platform = tmp_path / "data", Platform()
     listen = f"127.0.0.1:{free_port()}"
-    with trio.fail_after(20 + 5 * KILLS):
+    with trio.fail_after(60 + 10 * KILLS):
         async with trio.open_nursery() as senders:
             for _ in range(SENDERS):
                 senders.start_soon(platform.deliver)
@@ -103,13 +103,13 @@ async def test_what_was_accepted_is_handled_though_the_process_is_killed_at_any_
     handled = Handled(data)
     assert len(platform.accepted) > KILLS and not platform.refused, seed
     assert set(handled.lives) >= accepted, seed
-    # Twice only where the kill fell before on_event had returned and that was on the disk.
+    # Twice only where the kill fell inside on_event, or in the instant until that was noted.
     assert all(call in handled.last[life] for life, call in handled.again()), seed
     unmarked = len(handled.returned.intersection(handled.again()))
     inside = len(handled.again()) - unmarked
     tell_figure(
         f"{KILLS} kills, {len(accepted)} events accepted, 0 lost; handled twice: {inside} killed "
-        f"inside on_event, {unmarked} before that it had returned was on the disk",
+        f"inside on_event, {unmarked} in the instant after it",
     )
     # Every line of every log can be read, torn ones apart; a new life ends a torn line.
     for log in ("streams", "webhooks"):
