@@ -29,7 +29,7 @@ _GROUPS: tuple[tuple[str, str, type[Any]], ...] = (
     ("timeouts.", "Timeouts: seconds to wait", Timeouts),
     ("limits.", "Limits: how much of anything a peer can make us hold", Limits),
 )
-_NAME, _DEFAULT, _HELP = 33, 23, 56  # columns of the table
+_NAME, _DEFAULT, _HELP = 37, 23, 54  # columns of the table
 WORDS_A_MINUTE = 200
 
 
