@@ -119,14 +119,15 @@ def _take_all(camera: Camera, receiver: Receiver) -> None:
     with _calls(receiver, [*done, lossy, *(_plan(receiver, n, 200) for n in (9, 12, 13)), talk]):
         threading.Event().wait(16)
         camera.take("calls", f"{receiver.console}#/calls")
-        camera.take("call", f"{receiver.console}#/call/{talk.call_id}", full=True)
+        call = f"{receiver.console}#/call/{talk.call_id}"
+        camera.take("call", call, full=True, click="text=Whole call")
         camera.take("lossy", f"{receiver.console}#/call/{lossy.call_id}", full=True)
         camera.take("broken", f"{receiver.console}#/call/{done[0].call_id}", full=True)
         camera.take("test", f"{receiver.console}#/test", click="summary")
         camera.take("actions", f"{receiver.console}#/actions", click="text=A bad one")
     if not camera.every:
         return
-    with _calls(receiver, [_plan(receiver, number, 120) for number in range(20, 64)]):
+    with _calls(receiver, [_plan(receiver, number, 120) for number in range(20, 70)]):
         threading.Event().wait(9)
         camera.take("busy", f"{receiver.console}#/calls")
         camera.take("logs", f"{receiver.console}#/logs")
