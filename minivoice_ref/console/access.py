@@ -10,8 +10,9 @@ Bearer`, or typed once into the login page, which gives a session cookie in its 
 Secure, SameSite=Strict, and good for twelve hours. It never stands in a URL.
 
 A browser sends cookies, and comes from loopback, on behalf of any page that it shows. So the feed
-and all that changes something want an `Origin` that is ours. Wrong tokens are counted, and after
-ten in a minute all logins wait: a token cannot be guessed by trying.
+and all that changes something want an `Origin` that is ours. Wrong tokens are counted, wherever
+they stand, and after ten in a minute every token waits: none can be guessed by trying. Sessions go
+on.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Access:
         if self._token is None:
             if not _is_loopback(_host(request.peer)) or not _is_loopback(_host_asked(request)):
                 return Response.problem(403, _ONLY_LOOPBACK)
-        elif self._has_token(request):
-            return None  # no browser adds this header by itself, so no origin is needed
+        elif (given := _bearer(request)) is not None:
+            return self._check(given)  # no browser adds this header by itself: it needs no origin
         elif not self._has_session(request):
             return Response.problem(401, headers=(("WWW-Authenticate", "Bearer"),))
         if acts and not self._is_our_origin(request):
@@ -74,22 +75,25 @@ class Access:
         """Exchange the right token for a session; 401 for a wrong one, 429 after too many."""
         if self._token is None or not self._is_our_origin(request):
             return Response.problem(403)
-        now = self._clock()
-        if len(self._wrong) == _MOST_WRONG and now - self._wrong[0] < _A_WHILE:
-            return Response.problem(429, headers=(("Retry-After", str(int(_A_WHILE))),))
-        if not _same(given, self._token):
-            self._wrong.append(now)
-            return Response.problem(401)
-        session = mint_token(self._token, _SUBJECT, now + _SESSION)
+        refusal = self._check(given)
+        if refusal is not None:
+            return refusal
+        session = mint_token(self._token, _SUBJECT, self._clock() + _SESSION)
         return _set_cookie(session, int(_SESSION))
 
     def log_out(self) -> Response:
         """Have the browser forget its session."""
         return _set_cookie("", 0)
 
-    def _has_token(self, request: Request) -> bool:
-        kind, _, given = (request.header("authorization") or "").partition(" ")
-        return kind.lower() == "bearer" and _same(given.strip(), self._token or "")
+    def _check(self, given: str) -> Response | None:
+        """The refusal that a token deserves, None for the right one."""
+        now = self._clock()
+        if len(self._wrong) == _MOST_WRONG and now - self._wrong[0] < _A_WHILE:
+            return Response.problem(429, headers=(("Retry-After", str(int(_A_WHILE))),))
+        if _same(given, self._token or ""):
+            return None
+        self._wrong.append(now)
+        return Response.problem(401, headers=(("WWW-Authenticate", "Bearer"),))
 
     def _has_session(self, request: Request) -> bool:
         try:
@@ -126,6 +130,12 @@ def _set_cookie(session: str, seconds: int) -> Response:
     cookie = f"{COOKIE}={session}; Path=/console; Max-Age={seconds}"
     secure = f"{cookie}; HttpOnly; Secure; SameSite=Strict"
     return Response(303, b"", (("Location", "/console/"), ("Set-Cookie", secure)))
+
+
+def _bearer(request: Request) -> str | None:
+    """The token in the header, None where there is none of that kind."""
+    kind, _, given = (request.header("authorization") or "").partition(" ")
+    return given.strip() if kind.lower() == "bearer" else None
 
 
 def _same(given: str, secret: str) -> bool:

@@ -24,6 +24,7 @@ Who opens the console, who listens and who was refused stands in the streams' lo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -60,6 +61,8 @@ __all__ = ["Console", "open_console"]
 _PREFIX = "/console"
 _READ_BACK = 512 * 1024  # bytes of the end of each log
 _MOST_TEST_CALLS = 4
+_AGAIN = {401: "wrong.html", 429: "wait.html"}  # what a login that failed is answered with
+
 _NO_COMMAND = 1008  # the close code for what our page never sends
 _LAST_NEWS = 0.5  # seconds that viewers stay after the last stream, while draining
 
@@ -143,11 +146,11 @@ class Console:
     def admit(self, request: Request) -> Admission | Response:
         """Let a browser of ours have the feed; 403 for all others, 404 elsewhere."""
         if request.path != f"{_PREFIX}/feed":
-            return Response.problem(404)
+            return hardened(Response.problem(404))
         refusal = self._access.refuse(request, acts=True)
         if refusal is not None:
             self._note_refusal(request, refusal.status, _reason(refusal))
-            return Response.problem(403)
+            return hardened(Response.problem(403))
         return Admission(request)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
@@ -224,10 +227,10 @@ class Console:
         response = self._access.log_in(request, request.form().get("token", ""))
         if response.status != 303:
             self._note_refusal(request, response.status, "a login failed")
-        if response.status == 401:
-            again = self._pages.get("wrong.html")
-            return Response(401, again.body, again.headers) if again is not None else response
-        return response
+        again = self._pages.get(_AGAIN.get(response.status, ""))
+        if again is None:
+            return response
+        return Response(response.status, again.body, (*again.headers, *_retry_after(response)))
 
     def _recording(self, stream_id: str) -> Path | None:
         """The recording of a stream; which file that is, the log says."""
@@ -312,7 +315,11 @@ class Console:
 
 
 def _reason(refusal: Response) -> str:
-    return refusal.body.decode("utf-8", "replace").strip()
+    return str(json.loads(refusal.body)["error"])
+
+
+def _retry_after(response: Response) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in response.headers if name == "Retry-After"]
 
 
 def _redirect(path: str) -> Response:

@@ -133,6 +133,17 @@ def test_after_ten_wrong_tokens_in_a_minute_the_right_one_has_to_wait_too() -> N
     assert ours.log_in(page, "a-token-of-ours").status == 303
 
 
+def test_wrong_tokens_count_in_the_header_too_and_sessions_go_on() -> None:
+    ours = Access("a-token-of-ours", None, lambda: 0.0)
+    page = request(("Origin", "http://localhost:8443"))
+    cookie = (ours.log_in(page, "a-token-of-ours").header("set-cookie") or "").partition(";")[0]
+    guess = request(("Authorization", "Bearer guess"))
+    assert [status(ours.refuse(guess)) for _ in range(11)] == [401] * 10 + [429]
+    assert status(ours.refuse(request(("Authorization", "Bearer a-token-of-ours")))) == 429
+    assert ours.log_in(page, "a-token-of-ours").status == 429
+    assert ours.refuse(request(("Cookie", cookie))) is None
+
+
 def test_a_login_from_a_page_of_another_site_is_no_login() -> None:
     other = request(("Origin", "http://evil.example.com"))
     assert access("a-token-of-ours").log_in(other, "a-token-of-ours").status == 403
@@ -162,6 +173,7 @@ async def test_the_page_leads_to_the_login_and_the_login_to_the_page(
         assert (await lab.request("GET", "/console/static/base.css")).status == 200
         wrong = await log_in(lab, "wrong")
         assert wrong.status == 401 and b"not the token" in wrong.body
+        assert wrong.header("retry-after") is None
         right = await log_in(lab, TOKEN)
         cookie = (right.header("set-cookie") or "").partition(";")[0]
         page = await lab.request("GET", "/console/", headers={"Cookie": cookie})
@@ -174,6 +186,19 @@ async def test_the_page_leads_to_the_login_and_the_login_to_the_page(
         assert "Max-Age=0" in (out.header("set-cookie") or "")
         refused = await lab.lines("streams", "console_refused")
         assert [line["why"] for line in refused] == ["a login failed"]
+
+
+async def test_whoever_tried_too_often_is_shown_that_he_has_to_wait(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_console_lab(tmp_path) as lab:
+        for _ in range(10):
+            await log_in(lab, "wrong")
+        waits = await log_in(lab, TOKEN)
+        assert waits.status == 429 and b"Wait a minute" in waits.body
+        assert waits.header("retry-after") == "60" and waits.header("set-cookie") is None
+        await trio.sleep(61)
+        assert (await log_in(lab, TOKEN)).status == 303
 
 
 async def test_everything_carries_the_headers_that_keep_the_page_to_itself(
@@ -230,6 +255,7 @@ async def test_the_feed_is_refused_to_strangers_and_the_log_says_so(
         assert caught.value.status == 403
         (refused,) = await lab.lines("streams", "console_refused")
         assert refused["status"] == 401 and refused["path"] == "/console/feed"
+        assert refused["why"] == "Unauthorized"
         # It is no trouble of a call: `explain` must not find it.
         assert await lab.lines("streams", "connection") == []
 

@@ -39,7 +39,7 @@ def test_scripts_import_only_each_other(path: Path) -> None:
         assert name.startswith("./") and (STATIC / name[2:]).is_file()
 
 
-@pytest.mark.parametrize("name", ["index.html", "login.html", "wrong.html"])
+@pytest.mark.parametrize("name", ["index.html", "login.html", "wrong.html", "wait.html"])
 def test_a_page_has_no_script_and_no_style_in_it(name: str) -> None:
     text = (STATIC / name).read_text("utf-8")
     assert not re.search(r"<script(?![^>]+src=)|<style|\sstyle=|\son\w+=", text)

@@ -187,7 +187,7 @@ class CallView {
       h("span", { class: "mono soft" }, offset(seconds(line.time) - began)),
       h("span", {}, h("i", { class: "dot", "data-log": line.log, title: line.log }), h("span", { class: "sr" }, `${line.log}: `), nameOf(line),
         line.code ? [" ", h("span", { class: "code", "data-remark": line.level === "error" ? null : "" }, line.code)] : null,
-        more.length ? h("span", { class: "soft" }, ` ${more.length + 1} times, until ${offset(seconds(more.at(-1).time) - began)}`) : null))));
+        more.length ? h("span", { class: "soft", title: `until ${offset(seconds(more.at(-1).time) - began)}` }, ` × ${more.length + 1}`) : null))));
   }
 
   showWhole(whole) {

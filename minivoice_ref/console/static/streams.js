@@ -133,7 +133,7 @@ export class StreamView {
 
   /** The panel with the account. */
   panel() {
-    const heads = ["Track", "Received", "Samples", "Lost", "Late", "Repeated", "Discarded", "Messages", "Jitter", "Queue lag"];
+    const heads = ["Track", "Received", "Samples", "Lost", "Late", "Repeated", "Discarded", "Rate", "Jitter", "Queue lag"];
     return h("section", { class: "panel", "aria-label": "Account of the stream" },
       h("header", {}, h("h2", {}, "Account"), h("span", { class: "hint" }, "received + lost = expected, always")),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Account by track" },
