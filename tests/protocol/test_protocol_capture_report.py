@@ -159,6 +159,24 @@ def test_the_receivers_settings_are_followed_as_far_as_they_make_sense(
     assert report.kinds["binary"].first == bytes([0, 255] * 160).hex()
 
 
+def test_as_much_is_held_for_a_start_as_the_receiver_held() -> None:
+    told = {"hold_messages": 3, "hold_bytes": 100_000}
+    records = [Message(0.02 * n, "platform", bytes(320)) for n in range(9)]
+    late = records + call(range(1))[1:2]
+    report = examine(reader(late, **told), guess=False)
+    assert report.started is not None and report.started.assumed
+    report = examine(reader(late, **(told | {"hold_messages": 50})), guess=False)
+    assert report.started is not None and not report.started.assumed
+
+
+def test_a_forced_format_reads_a_codec_that_is_unknown() -> None:
+    records = said([G722]) + [Message(0.05 * n, "platform", bytes(160)) for n in range(1, 60)]
+    form = MediaFormat("alaw", 16000, 1)
+    report = examine(reader(records), guess=False, fallback=form)
+    assert report.started is not None
+    assert (report.started.format, report.started.assumed) == (form, True)
+
+
 def test_a_forced_reading_replaces_the_settings() -> None:
     records = [Message(0.0, "platform", b"\x01\x02" * 320)]
     form = MediaFormat("alaw", 16000, 1)

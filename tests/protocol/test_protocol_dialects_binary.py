@@ -166,8 +166,8 @@ def test_audio_before_the_media_start_is_read_in_the_format_that_it_names(
         ("alaw", MediaFormat("alaw")),
         ("slin", L16),
         ("slin16", WIDE),
+        *((f"slin{n}", MediaFormat("l16le", 1000 * n)) for n in (12, 24, 32, 48, 96, 192)),
         ("slin44", MediaFormat("l16le", 44100)),
-        ("slin192", MediaFormat("l16le", 192000)),
     ],
 )
 def test_the_codecs_of_asterisk_are_known_by_its_names(name: str, format: MediaFormat) -> None:

@@ -49,6 +49,8 @@ TOKEN = mint_token("key", "call_20260529T120000.000000000", 1780056600)
         "userpwd",
         "apikey_id",
         "key",
+        "X-Sig-Value",
+        "hmac-hex",
     ],
 )
 def test_the_value_of_a_secret_header_is_replaced(name: str) -> None:

@@ -285,3 +285,10 @@ def test_with_more_holes_than_are_remembered_every_sample_is_still_accounted_for
         assert_balanced(timeline.account)
     account = timeline.account
     assert account.received + account.discarded == 6 * HOLES
+
+
+def test_no_audio_at_all_is_not_the_ordinary_case() -> None:
+    timeline = Timeline(8000)
+    timeline.place(0, 160)
+    assert timeline.extend(160, 0) is None and timeline.extend(None, -1) is None
+    assert timeline.extend(160, 1) == 160
