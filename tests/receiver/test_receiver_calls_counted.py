@@ -51,6 +51,7 @@ async def test_a_message_costs_no_more_calls_than_it_must() -> None:  # noqa: AS
         config.limits,
         note=lambda what, **fields: None,
         on_start=lambda started: None,
+        age=lambda: 1.0,
     )
     opening, media = script(TICKS + 5)
     for message in opening + media[:10]:  # the first ones are told, and teach their form
