@@ -70,13 +70,15 @@ class Manners:
 
     def receive_data(self, data: bytes) -> None:
         """Take what the peer sent; after a breach of the protocol, nothing more."""
+        if self.broken:
+            return
         if self._below.state is ConnectionState.LOCAL_CLOSING:
             self._late += len(data or b"")
             if self._late > _MOST_LATE:  # it sends on and on: what it has heard must do
                 self.broken = True
                 self._link.let_go()
-        if not self.broken:
-            self._below.receive_data(data)
+                return
+        self._below.receive_data(data)
 
     def events(self) -> Iterator[Event]:
         """What arrived, up to the end of the connection or the first breach of the protocol."""
