@@ -131,7 +131,7 @@ class Config:
         "fast", "way to read TLS and WebSockets: fast, or simple, by the libraries alone"
     )
     gather: float = setting(
-        0.004,
+        0.006,
         "seconds that audio waits at most, so that the fast transport reads many streams in one go",
     )
     webhook_method: str = setting("POST", "HTTP method of a webhook (an assumption)")

@@ -167,7 +167,7 @@ class Intake:
         if place is None:
             self._place(media, state)
         else:  # the next piece after the last one, whole: so it is with nearly all
-            self._pass_on(Frame(track, place, payload, format))
+            self._pass_on(Frame(track, place, payload, format), samples)
 
     def _place(self, media: Media, state: _TrackState) -> None:
         """Place audio that is not simply the next; say what is odd about it."""
@@ -184,10 +184,10 @@ class Intake:
         width = media.format.bytes_per_sample
         for offset, position, length in placement.pieces:
             payload = media.payload[offset * width : (offset + length) * width]
-            self._pass_on(Frame(media.track, position, payload, media.format))
+            self._pass_on(Frame(media.track, position, payload, media.format), length)
 
-    def _pass_on(self, frame: Frame) -> None:
-        self._hand_over.put(frame)
+    def _pass_on(self, frame: Frame, samples: int) -> None:
+        self._hand_over.put_audio(frame, samples)
         if self.tap is not None:
             self.tap(frame)
         if self._recording is not None:

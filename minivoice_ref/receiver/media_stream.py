@@ -100,22 +100,26 @@ class HandOver:
 
     def put(self, item: StreamItem) -> None:
         """Add an item, at the cost of the oldest where there is no room."""
-        if self._unwanted:
-            return
         if type(item) is Frame and item.format.readable:
-            track, format = item.track, item.format
-            samples = len(item.payload) // format.bytes_per_sample
-            self._waiting.append((track, samples, item))
-            samples += self._samples.get(track, 0)
-            self._samples[track] = samples
-            if samples > (room := self._seconds * format.sample_rate):
-                self._drop_audio(track, room)
-        else:
+            self.put_audio(item, item.samples)
+        elif not self._unwanted:
             self._waiting.append((None, 1, item))
             self._others += 1
             if self._others > _MOST_OTHERS:
                 self._others -= self._drop_oldest(None)
                 self.dropped_others += 1
+            self._wake()
+
+    def put_audio(self, frame: Frame, samples: int) -> None:
+        """Add a frame of so many samples, as `put` does: for who has counted them already."""
+        if self._unwanted:
+            return
+        track = frame.track
+        self._waiting.append((track, samples, frame))
+        samples += self._samples.get(track, 0)
+        self._samples[track] = samples
+        if samples > (room := self._seconds * frame.format.sample_rate):
+            self._drop_audio(track, room)
         if self._takers:
             self._wake()
 

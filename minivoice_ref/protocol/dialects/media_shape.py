@@ -49,9 +49,8 @@ class MediaShape:
 
     def __init__(self, pattern: str, names: tuple[str, ...], sequence: str) -> None:
         self._fits: Callable[[str], re.Match[str] | None] = re.compile(pattern).fullmatch
-        self._places = [
-            names.index(name) + 1 for name in (_TRACK, _PAYLOAD, "timestamp", sequence, "chunk")
-        ]
+        wanted = (_TRACK, _PAYLOAD, "timestamp", sequence, "chunk")
+        self._places = tuple(names.index(name) + 1 for name in wanted)
 
     def read(self, message: str, format: MediaFormat, positions: Positions) -> Media | None:
         """What *message* says; None where it does not fit, or its values have to be judged."""
