@@ -111,7 +111,7 @@ class Receiver:
         lines = [json.loads(text) for text in texts if text.endswith("}")]
         return [line for line in lines if what in (None, line["what"])]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Wait for something that the process does to its files."""
         await trio.lowlevel.checkpoint()
         with trio.fail_after(seconds):
@@ -204,7 +204,7 @@ async def running(
         process: trio.Process = await nursery.start(start, command)
         assert process.stdout is not None
         try:
-            with trio.fail_after(30):
+            with trio.fail_after(90):
                 line = b""
                 while not line.endswith(b"\n"):
                     received = await process.stdout.receive_some()

@@ -24,7 +24,7 @@ def _few_files() -> None:
 async def test_with_few_files_it_refuses_says_so_and_recovers(
     tmp_path: Path, tell_figure: Tell
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with running(tmp_path / "data", preexec=_few_files) as receiver:
             host, port = receiver.urls["base"].removeprefix("http://").split(":")
             there = [socket.create_connection((host, int(port))) for _ in range(100)]
@@ -32,7 +32,7 @@ async def test_with_few_files_it_refuses_says_so_and_recovers(
             assert receiver.open_files() <= 64
             for opened in there:
                 opened.close()
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while True:
                     try:
                         assert await receiver.deliver(event(1)) == 200
@@ -51,7 +51,7 @@ async def test_with_few_files_it_refuses_says_so_and_recovers(
 
 
 async def test_who_blocks_the_event_loop_is_named(tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(tmp_path / "data", "block", watchdog=0.2) as receiver:
             async with receiver.stream("call_7") as caller:
                 await caller.start()
@@ -72,7 +72,7 @@ async def test_who_blocks_the_event_loop_is_named(tmp_path: Path) -> None:
 
 
 async def test_nobody_is_watched_who_did_not_ask_for_it(tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(tmp_path / "data", "block") as receiver:
             async with receiver.stream("call_7") as caller:
                 await caller.start()
@@ -93,7 +93,7 @@ async def test_a_new_certificate_is_used_without_dropping_a_call(tmp_path: Path)
     files = make_certificates(tmp_path / "certificates")
     others = make_certificates(tmp_path / "others")
     tls: dict[str, Any] = {"tls_cert": str(files.cert), "tls_key": str(files.key)}
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(tmp_path / "data", ca=files.ca, **tls) as receiver:
             async with receiver.stream("call_7") as caller:
                 await caller.start()
@@ -118,7 +118,7 @@ async def test_a_new_certificate_is_used_without_dropping_a_call(tmp_path: Path)
 
 async def test_logs_begin_anew_when_they_are_full_and_the_oldest_go(tmp_path: Path) -> None:
     limits = {"log_file": 4000, "log_files": 2}
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(tmp_path / "data", limits=limits) as receiver:
             for number in range(60):
                 assert await receiver.deliver(event(number)) == 200
@@ -135,7 +135,7 @@ async def test_a_blocked_dns_holds_up_nothing_but_who_asks_it(
     tmp_path: Path, tell_figure: Tell
 ) -> None:
     """A hundred and fifty lookups wait, each in a thread, of which an application has forty."""
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with running(tmp_path / "data", "look_up", record=True) as receiver:
             async with AsyncExitStack() as stack:
                 callers = [
@@ -153,7 +153,7 @@ async def test_a_blocked_dns_holds_up_nothing_but_who_asks_it(
                 await receiver.until(lambda: len(receiver.lines("streams", "recording")) == 3)
                 await receiver.until(lambda: len(receiver.lines("webhooks", "handled")) == 10)
                 took = trio.current_time() - began
-                assert took < 4 and receiver.threads() > 30
+                assert took < 9 and receiver.threads() > 30
                 for caller in callers:
                     await caller.stop()
                     assert await caller.close_code() == 1000
@@ -165,7 +165,7 @@ async def test_a_blocked_dns_holds_up_nothing_but_who_asks_it(
 
 
 async def test_without_memory_for_threads_it_refuses_says_so_and_recovers(tmp_path: Path) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with running(tmp_path / "data", record=True) as receiver:
             assert await receiver.deliver(event(1)) == 200
             await receiver.until(lambda: len(receiver.lines("webhooks", "handled")) == 1)
@@ -186,7 +186,7 @@ async def test_without_memory_for_threads_it_refuses_says_so_and_recovers(tmp_pa
                 await caller.speak(50, first=50)
                 await caller.stop()
                 assert await caller.close_code() == 1000
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while (await receiver.health())[0] != 200:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             assert await receiver.deliver(event(2)) == 200

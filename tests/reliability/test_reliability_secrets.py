@@ -183,7 +183,7 @@ async def test_no_secret_is_found_in_what_a_run_leaves_behind(
     async def start(task_status: trio.TaskStatus[Server]) -> None:  # noqa: ASYNC114, ASYNC128
         await serve(app, config, annex=open_console, task_status=task_status)
 
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with trio.open_nursery() as nursery:
             server: Server = await nursery.start(start)
             pages = await play(run, dataclasses.asdict(server.urls))

@@ -12,7 +12,7 @@ from reliability_lab import Receiver, Tell, event, running
 
 from minivoice_ref.certificates import make_certificates
 
-LORISES, REQUESTS, ROUNDS = 500, 100, 3
+LORISES, REQUESTS, ROUNDS = 500, 100, 10
 HEADS = [b"G", b"POST /webhooks HTTP/1.1\r\nHost: x\r\n", b"GET /stream/x HTTP/1.1\r\nUpgr"]
 HEADS.append(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{")
 HELLOS = [b"\x16", bytes.fromhex("16030102000100"), bytes.fromhex("160301020001000050030300")]
@@ -89,14 +89,14 @@ async def measure(receiver: Receiver, first: int) -> dict[str, float]:
 async def test_five_hundred_slow_lorises_are_not_felt_by_calls(
     tls: bool, tmp_path: Path, tell_figure: Tell
 ) -> None:
-    """What else the machine does is felt, too: so the quietest of three rounds counts.
+    """What else the machine does is felt, too: so the first quiet one of ten rounds counts.
 
     Over TLS the lorises never finish their handshakes.
     """
     rounds = []
     files = make_certificates(tmp_path / "certificates")
     given = {"tls_cert": str(files.cert), "tls_key": str(files.key), "ca": files.ca} if tls else {}
-    with trio.fail_after(90):
+    with trio.fail_after(240):
         async with (
             running(tmp_path / "data", **given) as receiver,  # type: ignore[arg-type]
             trio.open_nursery() as nursery,

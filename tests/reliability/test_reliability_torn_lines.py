@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "minivoice_ref"
 
 async def leave_logs(data: Path) -> None:
     """Have a receiver serve a call and be killed."""
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(data, capture=True) as receiver:
             async with receiver.stream("call_7") as caller:
                 await caller.start()
@@ -83,7 +83,7 @@ async def test_a_receiver_goes_on_behind_a_torn_line_and_loses_that_line_alone(
         before[log] = path.read_bytes().splitlines()[:-1]
         cuts = torn(path)
         path.write_bytes(cuts[len(cuts) // 2])
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running(data) as receiver:
             async with receiver.stream("call_8") as caller:
                 await caller.start()
