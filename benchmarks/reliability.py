@@ -2,6 +2,7 @@
 
     python -m benchmarks.reliability            runs each at its full length, and prints the table
     python -m benchmarks.reliability --print    prints it from the results of the last run
+    python -m benchmarks.reliability --only kill,disk    runs some anew, keeps the other results
 
 Each test says by the fixture `tell_figure` what it has measured. A promise that did not hold says
 so in the table, and the exit code is 1.
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.table import RESULTS, write_results
+from benchmarks.table import RESULTS, listed, write_results
 
 __all__ = ["PROMISES", "as_rst", "main"]
 
@@ -164,6 +165,15 @@ def as_rst(found: Found) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _is_wanted(test: str, words: Sequence[str] | None) -> bool:
+    return words is None or any(word in test for word in words)
+
+
+def _stored(path: Path) -> Found:
+    found: Found = json.loads(path.read_text("utf-8"))["found"]
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tests, unless told not to, and print the table."""
     parser = argparse.ArgumentParser(
@@ -175,15 +185,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="as in every run of the tests")
     output = RESULTS / "reliability.json"
     parser.add_argument("--output", type=Path, default=output, metavar="FILE")
+    parser.add_argument(
+        "--only", type=listed(str), metavar="WORDS", help="those with one of these in their names"
+    )
     how = parser.parse_args(argv)
     if not how.print:
         if not how.short:
             os.environ["LONG_TESTS"] = "1"
         watcher = _Watcher()
-        names = [str(_TESTS / test) for _, test in PROMISES]
+        names = [str(_TESTS / test) for _, test in PROMISES if _is_wanted(test, how.only)]
         pytest.main(["-q", "-p", "no:cacheprovider", *names], plugins=[watcher])
-        write_results(how.output, how, found=watcher.found)
-    found: Found = json.loads(how.output.read_text("utf-8"))["found"]
+        kept = _stored(how.output) if how.only and how.output.exists() else {}
+        write_results(how.output, how, found={**kept, **watcher.found})
+    found = _stored(how.output)
     print(as_rst(found))
     return 0 if all(_holds(found, test) for _, test in PROMISES) else 1
 
