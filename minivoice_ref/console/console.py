@@ -119,6 +119,7 @@ class Console:
     def closed(self, stream: LiveStream) -> None:
         """Let a stream go."""
         self.feed.closed(stream.id)
+        self.memory.reconsider(stream.id)
 
     async def run(self) -> None:
         """Tell the viewers, and have test calls placed, until cancelled."""

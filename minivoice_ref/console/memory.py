@@ -112,6 +112,12 @@ class Memory:
         group = self._groups.find(wanted)
         return self._known.get(group) if group is not None else None
 
+    def reconsider(self, wanted: str) -> None:
+        """Conclude anew of a call what no line tells: that a stream of it is open no more."""
+        known = self.find(wanted)
+        if known is not None:
+            known.changed = True
+
     def all(self) -> list[Known]:
         """All remembered calls, the first heard of first."""
         self._drop_merged()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from browser_lab import Receiver
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 pytest_plugins = ("browser_fixtures",)
 
@@ -50,6 +50,14 @@ def place_call(
     page: Page, receiver: Receiver, *, speak: float, fault: str = "", microphone: bool = False
 ) -> None:
     """Order a test call at the form, and go to watch it."""
+    order_call(page, receiver, speak=speak, fault=fault, microphone=microphone)
+    page.get_by_role("link", name="Watch the call").click()
+
+
+def order_call(
+    page: Page, receiver: Receiver, *, speak: float, fault: str = "", microphone: bool = False
+) -> None:
+    """Order a test call at the form."""
     page.goto(f"{receiver.console}#/test")
     page.get_by_label("Seconds of speech").fill(str(speak))
     if fault:
@@ -62,7 +70,6 @@ def place_call(
     if microphone:
         page.get_by_label("Speak yourself").check()
     page.get_by_role("button", name="Place the call").click()
-    page.get_by_role("link", name="Watch the call").click()
 
 
 def hang_up(page: Page, receiver: Receiver) -> None:
@@ -174,17 +181,23 @@ def test_a_stream_that_is_cut_is_explained_with_its_code_and_what_to_do(
     assert row.locator("[data-step=stream_closed]").get_attribute("data-state") == "fail"
 
 
-def test_a_gap_is_marked_where_it_is(page: Page, receiver: Receiver) -> None:
-    place_call(page, receiver, speak=8, fault="lose=30")
+def test_a_gap_is_marked_where_it_is(
+    page: Page, context: BrowserContext, receiver: Receiver
+) -> None:
+    form = context.new_page()
+    order_call(form, receiver, speak=120, fault="lose=30")
+    watched = form.get_by_role("link", name="Watch the call").get_attribute("href")
+    page.goto(f"{receiver.console}{watched}")
     lost = page.locator(".account [data-bad]").first
     lost.wait_for()
     assert re.search("[1-9]", lost.inner_text())
     # The log tells of the first fifty only; the others are seen by whoever watches, and stay.
     page.get_by_text("the log tells of the first 50").wait_for()
-    wait_for_wave(page, "inbound", "gaps", 40)
+    wait_for_wave(page, "inbound", "gaps", 60)
+    form.get_by_role("button", name="Hang up").click()
     step(page, "call_result", "ok").wait_for()
     page.get_by_text(re.compile("Inbound left, outbound right")).wait_for()
-    assert int(wave(page, "inbound").get_attribute("data-gaps") or 0) > 40
+    assert int(wave(page, "inbound").get_attribute("data-gaps") or 0) > 60
     assert re.search("gap.*× [0-9]", page.locator(".events").inner_text())
 
 

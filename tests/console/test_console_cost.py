@@ -177,6 +177,33 @@ async def test_what_the_view_of_a_call_finds_out_its_line_in_the_list_shows_as_w
     assert [card["over"] for card in cards] == [True]
 
 
+def test_that_a_stream_is_open_no_more_changes_its_call_without_a_line() -> None:
+    live = {"stream_0"}
+    memory = Memory(lambda stream_id: stream_id in live, lambda: 1_780_000_000.0)
+    memory.add(_line("streams", "open", call_id="call_0", stream_id="stream_0"))
+    assert [card["live"] for card in memory.changes(unsettled=True)] == [True]
+    live.clear()
+    assert memory.changes(unsettled=True) == []
+    memory.reconsider("stream_0")
+    memory.reconsider("stream of a probe")
+    assert [card["live"] for card in memory.changes(unsettled=False)] == [False]
+
+
+async def test_a_call_whose_stream_has_ended_is_live_no_more_though_no_webhook_comes(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_console_lab(tmp_path, timeouts=patient()) as lab, lab.browser() as browser:
+        await browser.look(calls=True, call="call_1")
+        async with lab.stream() as caller:
+            await caller.start()
+            await caller.speak(100)
+            await caller.stop()
+            await caller.close_code()
+        cards = await browser.until("calls", lambda m: any(not c["live"] for c in m["calls"]))
+        assert [card["name"] for card in cards["calls"]] == ["call_1"]
+        await browser.until("calls", lambda m: any(card["over"] for card in m["calls"]))
+
+
 async def test_a_list_that_nobody_looks_at_is_not_made() -> None:
     await trio.lowlevel.checkpoint()
     memory = Memory(lambda stream_id: True, lambda: 1_780_000_000.0)

@@ -65,10 +65,9 @@ function drawResult({ valid, actions, problems, warnings }, area) {
 }
 
 function drawProblem(problem, state, area) {
-  const [from, to] = placeOf(area.value, problem.path);
-  const line = area.value.slice(0, from).split("\n").length;
+  const line = area.value.slice(0, placeOf(area.value, problem.path)[0]).split("\n").length;
   const show = () => {
-    area.setSelectionRange(from, to);
+    area.setSelectionRange(...placeOf(area.value, problem.path)); // it may have been written on since
     area.focus(); // scrolls there
   };
   return h("li", { "data-state": state },
