@@ -170,7 +170,7 @@ def test_what_happened_before_the_shown_seconds_is_a_click_away(
 def test_a_stream_that_is_cut_is_explained_with_its_code_and_what_to_do(
     page: Page, receiver: Receiver
 ) -> None:
-    place_call(page, receiver, speak=3, fault="cut=1")
+    place_call(page, receiver, speak=10, fault="cut=1")
     failed = step(page, "stream_closed", "fail")
     failed.wait_for()
     assert "MV-501" in failed.inner_text() and "What to do:" in failed.inner_text()
