@@ -150,7 +150,7 @@ async def calls_of_a_pour(
     return Counter({name: round(count / READS) for name, count in calls.items()})
 
 
-@pytest.mark.parametrize(("tls", "a_read"), [(True, 18), (False, 11)], ids=["tls", "plain"])
+@pytest.mark.parametrize(("tls", "a_read"), [(True, 16), (False, 7)], ids=["tls", "plain"])
 async def test_nor_where_streams_are_read_together(tls: bool, a_read: int) -> None:
     with trio.fail_after(20):
         async with gathering([gatherer := Gatherer(0.0001)]):
