@@ -14,10 +14,14 @@ import os
 
 import trio
 
-__all__ = ["MOST", "offer", "receive_now", "receive_when_ready"]
+__all__ = ["A_TURN", "MOST", "offer", "receive_now", "receive_when_ready"]
 
 MOST = 65536
 """Bytes that are read at once."""
+
+A_TURN = 16384
+"""The same where many sockets are read by turns: no more than an application takes in its turn, or
+of a burst the hand-over would drop what the application had no chance to take."""
 
 _NOT_OURS_ANY_MORE = (errno.EBADF, errno.ENOTSOCK)
 
@@ -33,19 +37,19 @@ async def receive_when_ready(stream: trio.SocketStream) -> bytes:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError("this stream is closed")
         await trio.lowlevel.wait_readable(descriptor)
-        if (data := receive_now(stream)) is not None:
+        if (data := receive_now(stream, MOST)) is not None:
             return data
 
 
-def receive_now(stream: trio.SocketStream) -> bytes | None:
-    """What has arrived on *stream*, at most `MOST` bytes; empty at the end, None for nothing.
+def receive_now(stream: trio.SocketStream, most: int = A_TURN) -> bytes | None:
+    """What has arrived on *stream*, at most *most* bytes; empty at the end, None for nothing.
 
     Raises BrokenResourceError and ClosedResourceError as a stream does.
     """
     try:
         # The number is asked for again: whoever closed the socket since we were woken may have
         # opened another under the same one.
-        return os.read(stream.socket.fileno(), MOST)
+        return os.read(stream.socket.fileno(), most)
     except BlockingIOError:
         return None  # whoever said that there was something was wrong: POSIX allows that
     except OSError as exc:

@@ -26,7 +26,7 @@ from minivoice_ref.receiver.endings import ABORTED, CLOSED_BY_APPLICATION, Endin
 __all__ = ["Frame", "HandOver", "MediaStream", "StreamItem", "StreamItems"]
 
 _MOST_OTHERS = 64  # digits, marks and unknown messages that wait
-_AT_A_STRETCH = 16  # items that are taken between two turns of the other tasks
+_AT_A_STRETCH = 64  # items taken between two turns of the others: more than a read brings of audio
 
 
 @dataclass(slots=True)

@@ -14,8 +14,11 @@ from typing import Any
 
 import minivoice_ref
 from minivoice_ref.config import Config
+from minivoice_ref.net.frames import whole_frames
+from minivoice_ref.net.sockets import A_TURN
 from minivoice_ref.protocol.dialects.detect import encoder_named
 from minivoice_ref.protocol.media import MediaFormat, Started, WireMessage
+from minivoice_ref.receiver import media_stream
 from minivoice_ref.receiver.intake import Intake, new_session
 from minivoice_ref.receiver.media_stream import Frame, HandOver
 
@@ -75,3 +78,9 @@ async def test_a_message_costs_no_more_calls_than_it_must() -> None:  # noqa: AS
     sys.setprofile(None)
     each = {name: count / len(media) for name, count in calls.items()}
     assert sum(each.values()) <= 2.2, each
+
+
+def test_an_application_takes_in_one_turn_what_one_read_brings() -> None:
+    """Else a burst, read in one go, would be dropped before it had a chance to take it."""
+    _, media = script(1)
+    assert A_TURN <= len(whole_frames(media[:1], masked=True)) * media_stream._AT_A_STRETCH
