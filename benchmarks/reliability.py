@@ -157,7 +157,9 @@ def as_rst(found: Found) -> str:
     for promise, test in PROMISES:
         figure = "DOES NOT HOLD"
         if _holds(found, test):
-            figure = "; ".join(found[test]["figures"]) or "holds"
+            cases = len(found[test]["outcomes"])
+            counted = "holds" if cases == 1 else f"{cases} cases hold"
+            figure = "; ".join(found[test]["figures"]) or counted
         rows.append((promise, figure, f"``{test.rpartition('::')[2]}``"))
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 35 30 35", ""]
     for row in rows:
