@@ -26,23 +26,23 @@ from minivoice_ref.net.tls import client_context
 from minivoice_ref.testing import living_tasks
 
 SHORT = Timeouts(
-    tls_handshake=1.5,
-    request_head=1.5,
-    request_body=5.0,
-    keep_alive=1.5,
-    upgrade=1.5,
-    send=1.5,
-    close=0.5,
-    first_message=1.5,
-    silence=12.0,
-    ping_every=4.0,
-    pong=8.0,
-    finish=1.0,
-    answer=5.0,
-    grace=5.0,
+    tls_handshake=4.0,
+    request_head=4.0,
+    request_body=20.0,
+    keep_alive=4.0,
+    upgrade=4.0,
+    send=4.0,
+    close=1.0,
+    first_message=6.0,
+    silence=20.0,
+    ping_every=6.0,
+    pong=14.0,
+    finish=3.0,
+    answer=20.0,
+    grace=10.0,
 )
 SLACK = 20.0  # seconds that a busy machine may take in addition
-AT_ONCE = 12
+AT_ONCE = 16
 
 
 def open_files() -> int:
@@ -70,6 +70,11 @@ async def grounds(
         yield behind_tls, plain
 
 
+def _differs(case: Case) -> bool:
+    """Whether it is one of those in which the two ways to read have a part."""
+    return case.is_stream or case.door in ("tls", "beneath tls")
+
+
 @pytest.mark.parametrize("transport", ["fast", "simple"])
 async def test_all_abuse_at_once_over_real_tls_and_the_next_caller_is_served(
     transport: str, certificates: Certificates, tmp_path: Path
@@ -77,7 +82,7 @@ async def test_all_abuse_at_once_over_real_tls_and_the_next_caller_is_served(
     faults: list[str] = []
     trusted = client_context(certificates.ca)
     waiting = sorted(read_corpus(), key=lambda case: patience(case, SHORT))  # the slow ones first
-    waiting = [case for case in waiting if case.sockets]
+    waiting = [case for case in waiting if case.sockets and (transport == "fast" or _differs(case))]
 
     async with grounds(certificates, tmp_path, transport) as (behind_tls, plain):
 
@@ -102,7 +107,7 @@ async def test_all_abuse_at_once_over_real_tls_and_the_next_caller_is_served(
             await ground.serve_next_caller()
         await trio.sleep(0.1)
         tasks, descriptors = living_tasks(), open_files()
-        with trio.fail_after(150):
+        with trio.fail_after(300):
             async with trio.open_nursery() as nursery:
                 for _ in range(AT_ONCE):
                     nursery.start_soon(abuse)
