@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from net_parties import PING, TEXT, TIMEOUTS, a_request, close_frame, frame, read_all, read_head
 from net_wire_cases import chunks_of, wire_bytes
 from test_net_calls_counted import secured
-from test_net_two_ways import EXACT, LIMIT, Outcome, outcome_of, split
+from test_net_two_ways import EXACT, LIMIT, Outcome, end_of, outcome_of, split
 
 from minivoice_ref.config import Limits
 from minivoice_ref.net.frames import whole_frames
@@ -225,7 +225,7 @@ async def outcome_when_poured(  # noqa: ASYNC910
             try:
                 await accepted.pour(take)
             except SocketClosed as exc:
-                outcome.end = (exc.code, exc.reason, exc.by_peer)
+                outcome.end = end_of(exc)
             await accepted.close()
             outcome.heard_goodbye = accepted.heard_goodbye
     return outcome

@@ -72,14 +72,18 @@ async def converse(transport: str, pieces: list[bytes], trailing: bytes = b"") -
                 while True:
                     outcome.messages += await socket.receive()
             except SocketClosed as exc:
-                # Where in a text it is no text: counted from where wsproto's last piece began.
-                reason = re.sub("position [0-9]+", "some position", exc.reason)
-                outcome.end = (exc.code, reason, exc.by_peer)
+                outcome.end = end_of(exc)
         outcome.heard_goodbye = socket.heard_goodbye
     outcome.seconds = trio.current_time()
     await ours.aclose()
     assert living_tasks() == before
     return outcome
+
+
+def end_of(closed: SocketClosed) -> tuple[int, str, bool]:
+    """How it ended. Where in a text it is no text depends on where wsproto's last piece began."""
+    reason = re.sub("position [0-9]+", "some position", closed.reason)
+    return closed.code, reason, closed.by_peer
 
 
 def outcome_of(transport: str, pieces: list[bytes], trailing: bytes = b"") -> Outcome:
