@@ -26,6 +26,7 @@ from minivoice_ref.receiver.endings import ABORTED, CLOSED_BY_APPLICATION, Endin
 __all__ = ["Frame", "HandOver", "MediaStream", "StreamItem", "StreamItems"]
 
 _MOST_OTHERS = 64  # digits, marks and unknown messages that wait
+_MOST_PIECES = 4096  # eight times what both tracks bring in five seconds, in pieces of 20 ms
 _AT_A_STRETCH = 64  # items taken between two turns of the others: more than a read brings of audio
 
 
@@ -76,12 +77,14 @@ track's share; whatever else there is takes one of a share that they have togeth
 
 
 class HandOver:
-    """The queue between the receiving task and the application. All but `get` is synchronous.
+    """The queue between the receiving task and the application. All but `next_*` is synchronous.
 
     When a track has *seconds* waiting, the oldest frames of that track are dropped to make room,
     and *on_lag* is called with True; it is called with False when the application has taken all
-    that waited. A single frame longer than that is kept. Of other items, among them frames of which
-    nobody knows how long they are, 64 wait at most, and the oldest are dropped and counted as well.
+    that waited. A single frame longer than that is kept. However short the frames are, 4096 wait at
+    most, or a peer that sends them by the sample would fill the memory. Of other items, among them
+    frames of which nobody knows how long they are, 64 wait at most, and the oldest are dropped and
+    counted as well.
     """
 
     def __init__(self, seconds: float, on_lag: Callable[[bool], None]) -> None:
@@ -120,6 +123,8 @@ class HandOver:
         self._samples[track] = samples
         if samples > (room := self._seconds * frame.format.sample_rate):
             self._drop_audio(track, room)
+        if len(self._waiting) > _MOST_PIECES:
+            self._drop_first_piece()
         if self._takers:
             self._wake()
 
@@ -132,11 +137,21 @@ class HandOver:
     def _drop_audio(self, track: Track, room: float) -> None:
         """Drop the oldest frames of *track* until what waits fits, or the newest is alone."""
         while self._samples[track] > room and (lost := self._drop_oldest(track)):
-            self._samples[track] -= lost
-            self.dropped[track] = self.dropped.get(track, 0) + lost
-            if not self.lagging:
-                self.lagging = True
-                self._on_lag(True)
+            self._note_dropped(track, lost)
+
+    def _drop_first_piece(self) -> None:
+        """Drop the oldest frame of all."""
+        for place, (owner, size, _) in enumerate(self._waiting):
+            if owner is not None:
+                del self._waiting[place]
+                return self._note_dropped(owner, size)
+
+    def _note_dropped(self, track: Track, samples: int) -> None:
+        self._samples[track] -= samples
+        self.dropped[track] = self.dropped.get(track, 0) + samples
+        if not self.lagging:
+            self.lagging = True
+            self._on_lag(True)
 
     def _drop_oldest(self, share: Track | None) -> int:
         """Drop the oldest item of one share, unless it is the newest of all; return its size."""

@@ -74,6 +74,19 @@ async def test_one_frame_longer_than_the_limit_is_kept() -> None:
     assert queue.dropped == {"inbound": 160}
 
 
+async def test_frames_are_bounded_in_number_however_short_they_are() -> None:
+    lags: list[bool] = []
+    queue = HandOver(5.0, lags.append)
+    queue.put(Mark("first"))
+    queue.put(other(0))
+    for number in range(4100):
+        queue.put(frame(number, samples=1))
+    assert (queue.dropped, lags) == ({"outbound": 160, "inbound": 5}, [True])
+    assert queue.waiting() == {"outbound": 0, "inbound": 4095}
+    queue.finish()
+    assert len(await take_all(queue)) == 4096
+
+
 async def test_other_items_are_bounded_too() -> None:
     queue = HandOver(5.0, print)
     for number in range(100):
