@@ -119,14 +119,20 @@ class Callers:
         self._chance = random.Random(1)
 
     async def call(self, seconds: float, streams: int) -> None:
-        """Let calls come, by chance, so that so many last at a time, until the time is over."""
+        """Let calls come until the time is over, at chance moments; so many last at a time.
+
+        Twice as many come as there is room for: those wait. A machine that is too slow for so many
+        has fewer calls, not more and more of them at a time.
+        """
         for role in ("caller", "agent"):
             packaged_voice(role)  # not while calls wait for their frames
         end = trio.current_time() + seconds
+        places = trio.Semaphore(streams)
         async with trio.open_nursery() as calls:
             while trio.current_time() < end:
-                calls.start_soon(self._one, self._plan())
-                await trio.sleep(self._chance.expovariate(streams / self._speak))
+                await places.acquire()
+                calls.start_soon(self._one, self._plan(), places)
+                await trio.sleep(self._chance.expovariate(2 * streams / self._speak))
 
     async def watch(self) -> None:
         """Note each second how much memory the process has, and how many streams."""
@@ -166,9 +172,10 @@ class Callers:
             seed=chance.randrange(2**32),
         )
 
-    async def _one(self, plan: CallPlan) -> None:
+    async def _one(self, plan: CallPlan, places: trio.Semaphore) -> None:
         life, going = len(self._soak.lives), self._receiver.going
         report = await place_call(plan, connect=self._connect)
+        places.release()
         stopping = going or self._receiver.going or len(self._soak.lives) != life
         unruly = plan.duplicate_webhooks
         self._soak.add(report, faulty=bool(plan.faults), unruly=unruly, stopping=stopping)
