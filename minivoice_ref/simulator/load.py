@@ -94,7 +94,7 @@ class Progress:
 
 @dataclass(slots=True, eq=False)
 class _Placed:
-    """A call that goes on. `interrupted`: it had no stream yet when the load was ended."""
+    """A call that goes on. `interrupted`: the load was ended before it had a stream with audio."""
 
     number: int
     handle: CallHandle
@@ -104,6 +104,12 @@ class _Placed:
     @property
     def streaming(self) -> bool:
         return any(stream.opened for stream in self.handle.streams)
+
+    @property
+    def too_young(self) -> bool:
+        """Whether it cannot be judged yet: a stream of its own is still to come, or to speak."""
+        streams = self.handle.streams
+        return not streams or any(not (one.lateness.count or one.ended) for one in streams)
 
 
 class Load:
@@ -148,7 +154,7 @@ class Load:
         self._arrivals.cancel()
         self._calls.deadline = trio.current_time() + self._plan.call.timeouts.grace
         for placed in self._placed:
-            placed.interrupted = not placed.streaming
+            placed.interrupted = placed.too_young
             placed.handle.hang_up()
 
     def progress(self) -> Progress:

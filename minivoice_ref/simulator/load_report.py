@@ -62,7 +62,7 @@ class LoadReport:
 
     A call counts as asked when its answer_url was, as answered when the answer was valid, as
     completed when `call.completed` was acknowledged. Each asked call is in the end one of: passed,
-    failed, or interrupted, which is one that had no stream yet when somebody ended the load.
+    failed, or interrupted, which is one that had no stream with audio yet when the load was ended.
     Webhooks count as retried where one attempt was not enough, and as given up where none was.
     `clock` is how late the simulator's own clock was, `arrivals` how late calls began, of which
     `held_up` because too many others went on.
@@ -228,7 +228,7 @@ class LoadReport:
             injected = f"{self.with_faults} with a fault injected"
             yield f"              {injected}, of which {self.failed_with_faults} failed"
         if self.interrupted:
-            yield f"              {self.interrupted} ended before they had a stream"
+            yield f"              {self.interrupted} ended before their streams had any audio"
         if self.held_up:
             yield f"              {self.held_up} began late: too many others went on"
         if self.webhooks:

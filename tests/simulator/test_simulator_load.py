@@ -330,8 +330,37 @@ async def test_calls_that_still_rang_count_as_interrupted(autojump_clock: Clock)
             load.hang_up()
     report = load.report
     assert (report.asked, report.interrupted, report.failed) == (asked, asked, 0)
-    assert asked > 0 and f"{asked} ended before they had a stream" in str(report)
+    assert asked > 0 and f"{asked} ended before their streams had any audio" in str(report)
     assert not report.good  # nothing was measured
+
+
+@pytest.mark.parametrize("turns", range(0, 120, 3))
+async def test_a_call_that_is_hung_up_before_its_stream_has_carried_audio_has_not_failed(
+    turns: int, autojump_clock: Clock
+) -> None:
+    """In whatever instant it is: while it is being asked, opened, greeted or spoken into."""
+    async with open_lab() as lab:
+        load = Load(planned(calls=1, call=replace(CALL, speak=60.0)), lab.network.connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            load.hang_up()
+    report = load.report
+    assert (report.failed, report.passed + report.interrupted) == (0, report.asked)
+
+
+async def test_a_stream_that_was_refused_is_no_interrupted_one(autojump_clock: Clock) -> None:
+    async with open_lab() as lab:
+        lab.refuse = Response.problem(503, "full")
+        load = Load(planned(calls=2, call=replace(CALL, speak=60.0)), lab.network.connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            await trio.sleep(5.0)
+            load.hang_up()
+    assert (load.report.failed, load.report.interrupted) == (2, 0)
+    (cause,) = load.report.causes.ranked()
+    assert cause.what == "receiver_accepted" and "503" in cause.text
 
 
 async def test_a_call_that_does_not_end_when_hung_up_is_given_up(autojump_clock: Clock) -> None:
