@@ -1,8 +1,7 @@
 """The command line: parses, calls a command, and turns its outcome into an exit code.
 
 Exit codes: 0 good, 1 a verdict of failure, 2 bad usage, 130 interrupted, 141 nobody reads what we
-print. Commands stand in
-`commands/`, one file each.
+print. Commands stand in `commands/`, one file each.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ def _read_secret(name: str, path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
     except (OSError, ValueError) as exc:
-        problem = f"its file {str(path)!r} cannot be read: {exc}"
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        problem = f"its file {str(path)!r} cannot be read: {why}"
         raise ConfigError([Problem(name, problem, "name a readable text file")]) from None
 
 

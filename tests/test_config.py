@@ -117,7 +117,8 @@ def test_a_secret_has_eight_characters_at_least(name: str) -> None:
 
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
     environ = {"MINIVOICE_TOKEN_KEY_FILE": str(tmp_path / "absent")}
-    assert "absent" in problems_of(environ=environ)["MINIVOICE_TOKEN_KEY_FILE"]
+    said = problems_of(environ=environ)["MINIVOICE_TOKEN_KEY_FILE"]
+    assert said.count("absent") == 1 and said.endswith("cannot be read: No such file or directory")
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +16,11 @@ from minivoice_ref.config import Config
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.protocol.errors import MiniVoiceError
 
-__all__ = ["UsageError", "add_ca", "add_json", "did_you_mean", "print_json", "run_trio", "seconds"]
+__all__ = ["UsageError", "add_ca", "add_json", "print_json", "run_trio", "seconds"]
 __all__ += ["INTERRUPTED", "trust", "webhook_secret"]
 
 _T = TypeVar("_T")
 INTERRUPTED = 130  # the exit code of a shell for what SIGINT has ended
-_MOST_NEAR = 6
 
 
 class UsageError(MiniVoiceError):
@@ -70,17 +68,6 @@ def seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return value
-
-
-def did_you_mean(given: str, names: Iterable[str]) -> str:
-    """The *names* that *given* is a part of or is like, as the end of a sentence; none: empty."""
-    names, low = list(names), given.lower()
-    near = [name for name in names if low and low in name][:_MOST_NEAR]
-    near = near or difflib.get_close_matches(low, names)
-    if not near:
-        return ""
-    *first, last = near
-    return f"; did you mean {', '.join(first)} or {last}?" if first else f"; did you mean {last}?"
 
 
 def run_trio(function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:

@@ -21,16 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from minivoice_ref.commands.application import add_application, add_call, call_plan
-from minivoice_ref.commands.common import (
-    UsageError,
-    add_ca,
-    add_json,
-    did_you_mean,
-    print_json,
-    run_trio,
-    trust,
-)
+from minivoice_ref.commands.common import UsageError, add_ca, add_json, print_json, run_trio, trust
 from minivoice_ref.net.connect import TcpConnector
+from minivoice_ref.protocol.documents import did_you_mean
 from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
 from minivoice_ref.simulator.conformance_report import Result
 from minivoice_ref.simulator.scenarios import SCENARIOS

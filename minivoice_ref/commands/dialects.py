@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from minivoice_ref.commands.common import did_you_mean
 from minivoice_ref.protocol.capture_report import read_format
 from minivoice_ref.protocol.dialects.detect import encoders
+from minivoice_ref.protocol.documents import did_you_mean
 from minivoice_ref.protocol.media import MediaFormat
 
 __all__ = ["add_dialect"]

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL: self-signed, or nobody whom we trust signed it
+
+
 class HandshakeFailed(MiniVoiceError):
     """The TLS handshake with a peer did not come about; the message says why, for the log."""
 
@@ -115,7 +118,8 @@ def describe_tls_error(error: BaseException) -> str:
     """Say in words what a failed handshake was about; *error* is what Trio raised."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {cause.verify_message}"
+        mend = "; name its authority (--ca)" if cause.verify_code in _UNKNOWN_AUTHORITY else ""
+        return f"the server's certificate is not trusted: {cause.verify_message}{mend}"
     reason = str(getattr(cause, "reason", None) or "")
     if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError) or "EOF" in reason:
         return "the peer left during the TLS handshake"

@@ -26,7 +26,7 @@ from typing import Any
 from minivoice_ref.protocol.errors import InvalidDocument, LocalProtocolError, Problem
 
 __all__ = ["MAX_DEPTH", "MAX_PROBLEMS", "JsonText", "at", "encode_json", "faults", "kind"]
-__all__ += ["nearest", "read_document", "read_json", "shown"]
+__all__ += ["did_you_mean", "nearest", "read_document", "read_json", "shown"]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; nothing that MiniVoice documents needs more than four."""
@@ -37,6 +37,7 @@ MAX_PROBLEMS = 100
 _LONGEST_NUMBER = 64  # digits; beyond that nobody means a number, and int() has limits of its own
 _WIDEST_NUMBER = 256  # bits: no number of so many digits has more
 _SHOWN = 60  # characters of a peer's value that a message quotes
+_MOST_NEAR = 6
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NOT_JSON = "send one JSON document (RFC 8259) and nothing else"
 
@@ -180,6 +181,17 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
         return None
     found = get_close_matches(name.lower().replace("-", "_"), list(known), n=1)
     return found[0] if found else None
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """The *names* that *given* is a part of or is like, as the end of a sentence; none: empty."""
+    names, low = list(names), given.lower()
+    near = [name for name in names if low and low in name][:_MOST_NEAR]
+    near = near or get_close_matches(low, names)
+    if not near:
+        return ""
+    *first, last = near
+    return f"; did you mean {', '.join(first)} or {last}?" if first else f"; did you mean {last}?"
 
 
 def _unreadable(message: str, mend: str, before: Iterable[Problem] = ()) -> JsonText:

@@ -11,12 +11,12 @@ It must not know how a call is run. Read next: `executors.py`, which goes by it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
+from minivoice_ref.protocol.documents import did_you_mean
 from minivoice_ref.protocol.errors import MiniVoiceError, Problem
 
 __all__ = ["Assumptions", "BadAssumption", "assume", "assumed"]
@@ -102,8 +102,7 @@ def assume(given: Assumptions, text: str) -> Assumptions:
     wanted = get_type_hints(Assumptions).get(name)
     if wanted is None:
         names = [f.name for f in dataclasses.fields(Assumptions)]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-        raise BadAssumption(f"{name!r} is no assumption; did you mean {near[0]}?")
+        raise BadAssumption(f"{name!r} is no assumption{did_you_mean(name, names)}")
     try:
         changed = dataclasses.replace(given, **{name: _value(wanted, value)})
     except (ValueError, KeyError):

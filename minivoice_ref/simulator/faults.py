@@ -8,8 +8,7 @@ Adding a fault means adding one class to one of the `fault_*` files. Read next: 
 
 from __future__ import annotations
 
-import difflib
-
+from minivoice_ref.protocol.documents import did_you_mean
 from minivoice_ref.simulator import (
     fault_ends,
     fault_timing,
@@ -37,12 +36,11 @@ _ = (fault_ends, fault_timing, fault_messages, fault_connection, fault_webhooks)
 def parse_fault(text: str) -> Fault:
     """The fault that `NAME` or `NAME=VALUE` stands for.
 
-    Raises FaultError, with the nearest name where there is none such.
+    Raises FaultError where there is none such, with the names that are like it.
     """
     name, equals, value = text.strip().partition("=")
     if name not in FAULTS:
-        near = difflib.get_close_matches(name, FAULTS, n=1, cutoff=0.0)
-        raise FaultError(f"{name!r} is not a fault; did you mean {near[0]}?")
+        raise FaultError(f"{name!r} is not a fault{did_you_mean(name, FAULTS)}")
     return FAULTS[name].parse(value if equals else None)
 
 

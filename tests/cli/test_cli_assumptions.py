@@ -113,5 +113,8 @@ def test_the_simulators_assumptions_can_be_listed_and_changed(
     with pytest.raises(SystemExit) as exit:
         main([*call, "--assume", "pause_v=1"])
     assert exit.value.code == 2
-    assert "did you mean pause_w? (`--assume list` shows all)" in capsys.readouterr().err
+    assert (
+        "did you mean pause_w, pause_W or pause_comma? (`--assume list` shows all)"
+        in capsys.readouterr().err
+    )
     assert main([*call, "--assume", "hold_silences=inbound", "--json"]) == 1

@@ -151,7 +151,7 @@ async def test_the_simulator_places_the_call_that_was_ordered(
         (account,) = await lab.lines("streams", "account")
         assert list(account["tracks"]) == ["inbound"]
         (wrong,) = await place(calls, Order(faults=("no-such-fault",)))
-        assert "did you mean" in wrong["problem"]
+        assert "is not a fault" in wrong["problem"]
         assert {"cut", "lose"} <= {fault["name"] for fault in calls.options()["faults"]}
 
 

@@ -272,6 +272,7 @@ async def test_a_certificate_that_is_not_trusted_ends_the_request(
         with pytest.raises(FetchError, match="certificate is not trusted") as failed:
             await _speak(files, house, url, stranger)
         assert failed.value.step == "tls"
+        assert str(failed.value).endswith("; name its authority (--ca)") is (HOST in url)
         await trio.testing.wait_all_tasks_blocked()
         assert house.site.kinds[0] in ("tls_failed", "silent")
 

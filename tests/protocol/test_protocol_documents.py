@@ -14,6 +14,7 @@ from minivoice_ref.protocol.documents import (
     MAX_DEPTH,
     MAX_PROBLEMS,
     at,
+    did_you_mean,
     encode_json,
     faults,
     kind,
@@ -252,3 +253,17 @@ def test_the_nearest_word_is_suggested_and_a_far_one_is_not() -> None:
 def test_what_has_no_faults_can_be_written(document: object) -> None:
     if not list(faults(document)):
         assert read_json(encode_json(document, "it")).document == json.loads(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("lose", "; did you mean lose or close?"),
+        ("Cose", "; did you mean close or lose?"),
+        ("jit", "; did you mean jitter?"),
+        ("", ""),
+        ("helicopter", ""),
+    ],
+)
+def test_names_that_are_like_a_wrong_one_are_offered_and_no_others(wrong: str, said: str) -> None:
+    assert did_you_mean(wrong, ["lose", "jitter", "close"]) == said

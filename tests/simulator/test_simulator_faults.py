@@ -86,12 +86,18 @@ def test_faults_with_other_names_or_values_are_not_equal() -> None:
     assert parse_fault("cut=1") != "cut=1"
 
 
+@pytest.mark.parametrize("text", ["", "helicopter", "xyz=3"])
+def test_what_is_like_no_fault_is_not_taken_for_one(text: str) -> None:
+    with pytest.raises(FaultError, match="^'[a-z]*' is not a fault$"):
+        parse_fault(text)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("cutt", "'cutt' is not a fault; did you mean cut?"),
         ("looose=3", "'looose' is not a fault; did you mean lose?"),
-        ("", "'' is not a fault; did you mean "),
+        ("token", "'token' is not a fault; did you mean wrong-token?"),
         ("cut=soon", "cut=soon: 'soon' is not a number"),
         ("cut=", "cut=: '' is not a number"),
         ("cut=0", "cut=0: a number of seconds from 0.02 to 3600 is needed"),
