@@ -27,7 +27,7 @@ Then room by room; each module ends its first lines with what to read next:
 - `protocol/`, what is said: errors, actions, webhooks, signing, media, dialects, session, audio,
   timeline. Pure: no I/O, no clock.
 - `net/`, how bytes come: streams, tls, http, websocket, and the front door. Knows nothing of calls.
-  The fast way of TLS and of frames, which is harder, is `tls_stream.py` and `fast_wire.py`.
+  The fast way, which is harder, is `tls_stream.py`, `fast_wire.py` and `gather.py`.
 - `receiver/`, the customer's side: app, calls, stream, recording, inbox, journal, routes, server.
 - `simulator/`, MiniVoice's side: call, flow, speech, sender, delivery, report.
 - `console/`, the live page in a browser: it watches a receiver that does not know it.

@@ -256,6 +256,8 @@ def test_every_public_method_is_described_where_it_stands_or_where_it_was_promis
 ESSAYS = (
     "protocol/session",
     "net/front_door",
+    "net/websocket",
+    "net/tls_stream",
     "net/fast_wire",
     "receiver/server",
     "receiver/stream",

@@ -171,15 +171,39 @@ def test_the_readme_has_no_other_command_in_its_blocks() -> None:
     assert commands_with("") == [] or sorted(commands_with(r"\w+")) == sorted(commands)
 
 
+OPTION = r"(?<![\w-])--[a-z][a-z-]+"
+
+
+def literals() -> list[str]:
+    """What stands in the README between double backquotes, without the breaks of lines."""
+    found = re.findall(r"``(.+?)``", (ROOT / "README.rst").read_text(), re.S)
+    return [" ".join(literal.split()) for literal in found]
+
+
 def test_every_option_that_the_readme_names_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         with suppress(SystemExit):
             main([name, "--help"])
-    helps = capsys.readouterr().out
-    named = re.findall(r"``[^`]*?(--[a-z][a-z-]+)", (ROOT / "README.rst").read_text())
-    ours = {option for option in named if option in helps}
-    assert set(named) - ours <= {"--streams", "--seconds", "--repeat"}, "those of benchmarks"
-    assert len(ours) > 15
+    known = set(re.findall(OPTION, capsys.readouterr().out))
+    named = {
+        option
+        for literal in literals()
+        for option in re.findall(OPTION, literal)
+        if "benchmarks." not in literal and not literal.startswith(("python", "…"))
+    }
+    assert named - known == set()
+    assert len(named) > 25
+
+
+def test_every_option_that_the_readme_gives_a_benchmark_is_one_of_it() -> None:
+    commands = [literal.split() for literal in literals() if " -m benchmarks." in literal]
+    given = {(words[2], word) for words in commands for word in words if word.startswith("--")}
+    assert len(given) > 10
+    for module in sorted({name for name, _ in given}):
+        asked = [sys.executable, "-m", module, "--help"]
+        helped = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+        options = {option for name, option in given if name == module}
+        assert options <= set(re.findall(OPTION, helped.stdout)), module
 
 
 def test_every_module_and_file_that_the_readme_names_is_there() -> None:

@@ -10,15 +10,16 @@ is always plain HTTP that any client can show, and no stranger ever meets the We
     who is alive when
 
     serve_doors
-    └─ connections            outlives the doors; when draining it gets a deadline, now + grace
-       ├─ doors               cancelled as soon as draining has no stream to wait for
-       │  └─ serve_listeners  one for each door
-       ├─ guard(stream)       one for each connection; the one fault wall
-       │  └─ _Visit           TLS, then one request after the other; no nursery of its own
-       └─ guard(stream)
-          └─ _Visit           TLS, the head, the site's yes, then
-             └─ open_accepted         the reader and the goodbye: see websocket.py
-                └─ site.handle_stream as long as the stream lives
+    └─ gathering              reads what the streams of all connections bring: see gather.py
+       └─ connections            outlives the doors; draining, it gets a deadline, now + grace
+          ├─ doors               cancelled as soon as draining has no stream to wait for
+          │  └─ serve_listeners  one for each door
+          ├─ guard(stream)       one for each connection; the one fault wall
+          │  └─ _Visit           TLS, then one request after the other; no nursery of its own
+          └─ guard(stream)
+             └─ _Visit           TLS, the head, the site's yes, then
+                └─ open_accepted         the reader and the goodbye: see websocket.py
+                   └─ site.handle_stream as long as the stream lives
 
 Draining asks first and insists later:
 
