@@ -25,7 +25,7 @@ from minivoice_ref import App, MediaStream
 from minivoice_ref.rehearsal import open_rehearsal
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGIT = rf"(?:{'|'.join(DIGITS)}|\d)"
+DIGIT = rf"(?:{'|'.join(DIGITS)}|\d+)\b"  # a recogniser writes 4 7 1 5, 4715, or the words
 
 
 @dataclass(frozen=True, slots=True)

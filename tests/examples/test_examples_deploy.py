@@ -90,6 +90,24 @@ async def test_a_client_cannot_say_through_the_proxy_who_it_is(
     assert answered["peer"].startswith("127.0.0.1")
 
 
+@pytest.mark.parametrize("proxy", PROXIES)
+async def test_the_longest_body_that_the_receiver_takes_passes_the_proxy(
+    proxy: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    if proxy not in INSTALLED:
+        pytest.skip(f"{proxy} is not installed")
+    with deployed(proxy, tmp_path / proxy, certificates) as deployment:
+        response = await fetch(
+            "POST",
+            f"{deployment.url}/webhooks",
+            body=bytes(Limits().request_body),
+            connect=TcpConnector(client_context(certificates.ca), Timeouts()),
+            timeouts=Timeouts(),
+            limits=Limits(),
+        )
+    assert response.status == 401  # the receiver's, since nobody has signed it
+
+
 async def ask(
     deployment: Deployed, certificates: Certificates, headers: list[tuple[str, str]]
 ) -> str:
