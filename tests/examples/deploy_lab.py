@@ -12,14 +12,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from examples_lab import EXAMPLES
 from minivoice_ref.certificates import Certificates
 
-__all__ = ["DEPLOY", "PROXIES", "Deployed", "deployed", "unit"]
+__all__ = ["DEPLOY", "PROXIES", "Deployed", "deployed", "proxy_alone", "unit"]
 
 DEPLOY = EXAMPLES / "deploy"
 _LONGEST = 30.0  # seconds until a program listens
@@ -62,6 +62,7 @@ def _nginx(folder: Path, port: int, behind: int, files: Certificates) -> list[st
         "media.example.com": "localhost",
         "/etc/ssl/minivoice/cert.pem": str(files.cert),
         "/etc/ssl/minivoice/key.pem": str(files.key),
+        "/var/log/nginx/error.log": f"{folder}/error.log",
     }
     (folder / "site.conf").write_text(_read("nginx.conf", replaced))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -90,11 +91,11 @@ def _haproxy(folder: Path, port: int, behind: int, files: Certificates) -> list[
 
 def _caddy(folder: Path, port: int, behind: int, files: Certificates) -> list[str]:
     replaced = {
+        "\tlog {": "\tadmin off\n\tauto_https disable_redirects\n\tlog {",
         "127.0.0.1:8080": f"127.0.0.1:{behind}",
         "media.example.com {": f"https://localhost:{port} {{\n\ttls {files.cert} {files.key}",
     }
-    own = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
-    (folder / "Caddyfile").write_text(own + _read("Caddyfile", replaced))
+    (folder / "Caddyfile").write_text(_read("Caddyfile", replaced))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
@@ -162,12 +163,27 @@ def deployed(
                 value = value.replace(old, new)
             command = shlex.split(value)
     environment.update(settings or {})
-    executable = shutil.which(proxy)
-    assert executable is not None
-    in_front = PROXIES[proxy](folder, port, behind, files)
-    own_home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (
         _process(command, folder / "receiver.log", behind, **environment),
-        _process([executable, *in_front[1:]], folder / "proxy.log", port, **own_home),
+        _in_front(proxy, folder, port, behind, files),
     ):
         yield Deployed(url, folder / "data", secret)
+
+
+@contextmanager
+def proxy_alone(proxy: str, folder: Path, files: Certificates) -> Iterator[str]:
+    """Run *proxy* with nobody behind it for a block; gives its URL."""
+    folder.mkdir()
+    port = _free_port()
+    with _in_front(proxy, folder, port, _free_port(), files):
+        yield f"https://localhost:{port}"
+
+
+def _in_front(
+    proxy: str, folder: Path, port: int, behind: int, files: Certificates
+) -> AbstractContextManager[None]:
+    executable = shutil.which(proxy)
+    assert executable is not None
+    command = [executable, *PROXIES[proxy](folder, port, behind, files)[1:]]
+    own_home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return _process(command, folder / "proxy.log", port, **own_home)

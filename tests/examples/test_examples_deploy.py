@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import trio
-from deploy_lab import DEPLOY, PROXIES, Deployed, deployed, unit
+from deploy_lab import DEPLOY, PROXIES, Deployed, deployed, proxy_alone, unit
 
 from minivoice_ref import Limits, Timeouts, read_answer
 from minivoice_ref.certificates import Certificates, make_certificates
@@ -106,6 +106,25 @@ async def test_the_longest_body_that_the_receiver_takes_passes_the_proxy(
             limits=Limits(),
         )
     assert response.status == 401  # the receiver's, since nobody has signed it
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+async def test_a_proxy_whose_receiver_is_away_logs_no_token(
+    proxy: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    if proxy not in INSTALLED:
+        pytest.skip(f"{proxy} is not installed")
+    with proxy_alone(proxy, tmp_path / proxy, certificates) as url:
+        response = await fetch(
+            "GET",
+            f"{url}/stream/the-token-of-this-test",
+            connect=TcpConnector(client_context(certificates.ca), Timeouts()),
+            timeouts=Timeouts(),
+            limits=Limits(),
+        )
+    assert response.status in (502, 503)
+    logs = [path.read_text("utf-8") for path in tmp_path.rglob("*.log")]
+    assert logs and not any("the-token-of" in text for text in logs), logs
 
 
 async def ask(
