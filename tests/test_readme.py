@@ -46,7 +46,7 @@ def test_each_python_of_the_readme_is_run_below() -> None:
 
 
 def commands_of_the_readme() -> list[str]:
-    """The one-line commands of the README that do everything from an empty clone on."""
+    """The one-line commands of the README that do everything from a fresh clone on."""
     return re.findall(r"^    (python3 -m venv .+)$", (ROOT / "README.rst").read_text(), re.M)
 
 
