@@ -51,6 +51,25 @@ async def test_items_come_out_in_the_order_in_which_they_went_in() -> None:
     assert queue.waiting() == {"inbound": 0, "outbound": 0}
 
 
+async def test_who_finds_much_takes_some_at_a_stretch_and_then_gives_the_others_a_turn() -> None:
+    queue, turns = HandOver(100.0, print), 0
+    for number in range(640):
+        queue.put(frame(number))
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        for _ in range(640):
+            await queue.next_item()
+        nursery.cancel_scope.cancel()
+    assert 5 <= turns <= 20
+
+
 async def test_a_full_track_loses_its_own_oldest_frames_only() -> None:
     lags: list[bool] = []
     queue = HandOver(0.1, lags.append)  # five frames of 20 ms

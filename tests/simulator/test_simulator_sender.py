@@ -84,6 +84,22 @@ async def test_after_a_held_up_frame_the_clock_is_caught_up_with(autojump_clock:
         assert at == pytest.approx(max(4.0, timestamp / 1000), abs=0.01)
 
 
+async def test_what_was_due_before_the_stop_leaves_before_it_however_late(
+    autojump_clock: Clock,
+) -> None:
+    async def pause_beyond_the_stop(socket: MediaSocket, heard: Heard) -> None:
+        await take(socket, heard, 2)
+        await trio.sleep(6.5)
+        await listen(socket, heard)
+
+    async with open_lab() as lab:
+        lab.behave = pause_beyond_the_stop
+        report = await lab.call(speak=6.0)
+    assert report.passed, str(report)
+    assert [len(lab.heard[0].media(track)) for track in ("inbound", "outbound")] == [300, 300]
+    assert lab.heard[0].events()[-1] == "stop"
+
+
 async def test_a_stream_that_opens_late_starts_at_zero_in_the_middle_of_the_conversation(
     autojump_clock: Clock,
 ) -> None:
