@@ -16,7 +16,15 @@ from minivoice_ref.net.upgrade import UpgradeRefused
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.calls import Subject
 from minivoice_ref.receiver.live_streams import LiveStreams, TooMany
+from minivoice_ref.receiver.media_stream import MediaStream
 from minivoice_ref.receiver.pace import Pace
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 async def status_of(lab: Lab, url: str) -> int:
@@ -67,6 +75,31 @@ async def test_one_stream_too_many_is_refused_before_the_upgrade_and_there_is_ro
     assert said[0]["code"] == "MV-307" and "code" not in said[1]
 
 
+@pytest.mark.parametrize("how", ["the application fails", "nobody waits for the answer"])
+async def test_a_stream_that_ends_badly_gives_its_place_back(
+    how: str, tmp_path: Path, autojump_clock: object
+) -> None:
+    async def on_stream(stream: MediaStream) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError(how)
+
+    config = settings(tmp_path, limits=Limits(streams=1))
+    async with open_lab(App(on_stream=on_stream), config) as lab:
+        for _ in range(3):
+            if how == "the application fails":
+                async with lab.stream() as caller:
+                    await caller.start()
+                    assert await caller.close_code() == 1011
+            else:
+                path = (await lab.stream_url()).partition(":80")[2]
+                head = [f"GET {path} HTTP/1.1", f"Host: {HOST}"]
+                head += [f"{name}: {value}" for name, value in UPGRADE.items()]
+                async with await lab.network.connect(HOST, 80, False) as peer:
+                    await peer.send_all("\r\n".join([*head, "", ""]).encode())
+            await settle()
+        assert await status_of(lab, await lab.stream_url()) == 101
+
+
 async def test_what_goes_on_beyond_a_limit_is_told_again_after_a_minute(
     tmp_path: Path, autojump_clock: object
 ) -> None:
@@ -96,15 +129,9 @@ async def test_a_refused_upgrade_says_when_to_come_back(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     config = settings(tmp_path, limits=Limits(streams=1), timeouts=patient())
-    upgrade = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
     async with open_lab(App(), config) as lab, lab.stream():
         path = (await lab.stream_url()).partition(":80")[2]
-        response = await lab.request("GET", path, headers=upgrade)
+        response = await lab.request("GET", path, headers=UPGRADE)
         assert (response.status, response.header("retry-after")) == (503, "5")
 
 
