@@ -175,6 +175,7 @@ def test_a_pace_allows_ten_seconds_at_once_and_then_what_time_allows() -> None:
     pace = Pace(100, now=0.0)
     assert all(pace.allows(100, now=float(second)) for second in range(1000))
     assert pace.allows(1000, now=1000.0) and not pace.allows(201, now=1001.0)
+    assert not Pace(100, now=0.0).allows(1001, now=3600.0), "an hour's silence saves nothing up"
 
 
 @pytest.mark.documents("no-order-promised")
@@ -224,7 +225,8 @@ def test_tokens_are_forgotten_when_they_have_expired() -> None:
     subject = Subject("call_1")
     held = streams.enter(subject, "held", 10.0, now=0.0)
     for number in range(20):
-        place = streams.enter(Subject(f"call_{number}"), f"token {number}", 5.0, now=6.0)
+        expires_at = 5.0 if number < 10 else 100.0
+        place = streams.enter(Subject(f"call_{number}"), f"token {number}", expires_at, now=6.0)
         assert place.nth == 1
         place.release()
     assert len(streams._uses) <= 3
