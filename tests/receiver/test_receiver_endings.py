@@ -139,6 +139,13 @@ class VanishingStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
+class DeafStream(VanishingStream):
+    """A byte stream whose peer speaks on from that moment on, and hears nothing."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+
 @pytest.mark.documents("receiver-lets-go")
 async def test_a_platform_that_vanishes_without_a_word_is_found_out_by_a_ping(
     tmp_path: Path, autojump_clock: object
@@ -164,6 +171,27 @@ async def test_a_platform_that_vanishes_without_a_word_is_found_out_by_a_ping(
             assert await disconnected(lab) == ("no_pong", 1008, "us")
             await caller.socket.abort()
         assert await settle() == before
+
+
+async def test_a_platform_that_answers_no_ping_and_speaks_all_the_same_is_not_dead(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """It does not read what we send, or a pong waits behind audio: either is no reason to end."""
+    config = settings(tmp_path, timeouts=patient(ping_every=2, pong=1))
+    deaf = trio.Event()
+    async with open_lab(Listener().app, config) as lab:
+
+        async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
+            return DeafStream(await lab.network.connect(host, port, tls), deaf)
+
+        async with lab.stream(connect=connect) as caller:
+            await caller.start()
+            deaf.set()
+            await caller.speak(500)  # 10 s
+            await caller.stop()
+            await trio.sleep(5)
+            assert await disconnected(lab) == ("stopped", 1000, "platform")
+            await caller.socket.abort()
 
 
 async def test_silence_on_a_started_stream_closes_it_with_1008(
