@@ -249,6 +249,27 @@ async def test_a_failing_event_is_tried_again_later_each_time(
         assert states(lab) == {"handled": 1}
 
 
+async def test_no_event_waits_longer_than_five_minutes_to_be_tried_again(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with open_lab(Handler(failures=11).app, settings(tmp_path)) as lab:
+        await lab.deliver(webhook())
+        await trio.sleep(3600)
+        failed = await lab.lines("webhooks", "failed")
+        assert [line["again_in"] for line in failed][-3:] == [256, 300, 300]
+        assert states(lab) == {"handled": 1}
+
+
+async def test_what_is_not_handled_is_never_forgotten(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    config = settings(tmp_path, webhook_memory=1.0, event_attempts=2)
+    async with open_lab(Handler(failures=2).app, config) as lab:
+        await lab.deliver(webhook())
+        await trio.sleep(10_000)
+        assert states(lab) == {"set_aside": 1}
+
+
 async def test_an_event_that_keeps_failing_is_set_aside_and_blocks_no_other(
     tmp_path: Path, autojump_clock: object
 ) -> None:
