@@ -274,12 +274,14 @@ async def open_journal(
 def told_of(exc: BaseException) -> dict[str, str]:
     """What a line tells of a fault: `error`, the reason in one line, and the `traceback`.
 
-    A group that holds a single exception tells no more than that one.
+    A group that holds a single exception tells no more than that one. An application's own may
+    fail even at saying what it is, which `traceback` bears with.
     """
     trace = "".join(traceback.format_exception(exc))
     while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
         exc = exc.exceptions[0]
-    return {"error": excerpt(f"{type(exc).__name__}: {exc}", _LONGEST_ERROR), "traceback": trace}
+    words = f"{type(exc).__name__}: {traceback.TracebackException.from_exception(exc)}"
+    return {"error": excerpt(words, _LONGEST_ERROR), "traceback": trace}
 
 
 def in_words(line: Mapping[str, object]) -> str:

@@ -108,7 +108,7 @@ class Worker:
             if event is None:
                 break
             wait = event.due - self._clock()
-            if wait > 0:
+            if 0 < wait <= _LONGEST_RETRY:  # beyond that a clock was set back: it is due
                 return wait
             self._busy.add(event.call_id)
             nursery.start_soon(self._handle, event)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import receiver_lab
 import trio
-from receiver_lab import Lab, open_lab, patient, settings, settle, webhook
+from receiver_lab import Lab, open_lab, patient, settings, settle, wall_clock, webhook
 
 from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
@@ -292,6 +293,46 @@ async def test_an_event_that_keeps_failing_is_set_aside_and_blocks_no_other(
         assert states(lab) == {"handled": 1, "set_aside": 1}
         (line,) = await lab.lines("webhooks", "set_aside")
         assert (line["attempt"], line["error"]) == (3, "RuntimeError: always")
+
+
+class Unspeakable(Exception):
+    """What an application may raise: it fails even at saying what it is."""
+
+    def __str__(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]  # a number, which is the fault
+
+
+async def test_a_failure_that_cannot_say_what_it_is_takes_nobody_down(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    failures = [Unspeakable(7)]
+
+    async def on_event(event: CallEvent) -> None:
+        await trio.lowlevel.checkpoint()
+        if failures:
+            raise failures.pop()
+
+    async with open_lab(App(on_event=on_event), settings(tmp_path)) as lab:
+        await lab.deliver(webhook())
+        await trio.sleep(2)
+        assert states(lab) == {"handled": 1}
+        (line,) = await lab.lines("webhooks", "failed")
+        assert line["error"] == "Unspeakable: <exception str() failed>"
+
+
+async def test_an_event_does_not_wait_until_a_clock_that_was_set_back_has_caught_up(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = Handler(failures=1)
+    year = 365 * 24 * 3600.0
+    monkeypatch.setattr(receiver_lab, "wall_clock", lambda: wall_clock() + year)
+    async with open_lab(handler.app, settings(tmp_path)) as lab:
+        await lab.deliver(webhook())
+        await settle()
+        assert len(handler.events) == 1
+        year = 0.0
+        await trio.sleep(2)
+        assert len(handler.events) == 2 and states(lab) == {"handled": 1}
 
 
 @pytest.mark.documents("kept-apart")
