@@ -84,7 +84,7 @@ def new_capture(
         handshake,
         shared.captures,
         limit=config.limits.capture,
-        secrets=[one for one in (config.webhook_secret, config.token_key) if one],
+        secrets=[*config.secrets, shared.token_key],
         note=note,
         timeouts=config.timeouts,
     )

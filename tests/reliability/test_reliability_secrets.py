@@ -22,6 +22,7 @@ from reliability_lab import LIMITS, TIMEOUTS, Caller, event, running
 from minivoice_ref.certificates import make_certificates
 from minivoice_ref.config import Config
 from minivoice_ref.console import open_console
+from minivoice_ref.metrics import open_metrics
 from minivoice_ref.net.connect import TcpConnector
 from minivoice_ref.net.http_client import fetch
 from minivoice_ref.net.tls import client_context
@@ -32,6 +33,7 @@ from minivoice_ref.protocol.media import Unknown
 from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from minivoice_ref.protocol.signing import mint_token, sign_webhook
 from minivoice_ref.protocol.webhooks import CallEvent
+from minivoice_ref.receiver.annex import together
 from minivoice_ref.receiver.app import AnswerRequest, App, stream_the_call
 from minivoice_ref.receiver.explain import explain
 from minivoice_ref.receiver.evidence import gather, read_lines
@@ -45,6 +47,7 @@ SECRETS = {
     "answer_auth": "Basic platform:pass-DDDDDDDDDDDD",
     "stream_auth": "Bearer bear-EEEEEEEEEEEE",
     "console_token": "cons-FFFFFFFFFFFF",
+    "metrics_auth": "Bearer metr-GGGGGGGGGGGG",
 }
 BASIC = base64.b64encode(b"platform:pass-DDDDDDDDDDDD").decode()
 
@@ -119,7 +122,12 @@ class Run:
             await caller.speak(3)
             if strange:
                 token = url.rpartition("/")[2]
-                await ws.send(json.dumps({"event": "?", "token": SECRETS["token_key"], "u": token}))
+                told = {
+                    "token": SECRETS["token_key"],
+                    "u": token,
+                    "note": " ".join(SECRETS.values()),
+                }
+                await ws.send(json.dumps({"event": "?", **told}))
             else:
                 await caller.stop()
             await caller.close_code()
@@ -145,7 +153,12 @@ async def play(run: Run, urls: dict[str, str]) -> list[bytes]:
     for name in ("webhook_secret", "webhook_secret_previous", "token_key"):
         for what in ("call.completed", "call.failed"):
             pages.append(await run.deliver(urls["webhooks"], event(f"{name}", what), SECRETS[name]))
-    pages.append(await run.request("GET", urls["health"], None, {}))
+    figures = urls["base"] + "/metrics"
+    for page in (urls["health"], urls["base"] + "/ready", figures):
+        pages.append(await run.request("GET", page, None, {}))
+    shown = {"Authorization": SECRETS["metrics_auth"]}
+    pages.append(await run.request("GET", figures, None, shown))
+    assert b"minivoice_webhooks_total" in pages[-1]
     token = {"Authorization": f"Bearer {SECRETS['console_token']}"}
     pages += [await run.request("GET", urls["console"] + path, None, token) for path in ("", "x")]
     return pages
@@ -174,6 +187,7 @@ async def test_no_secret_is_found_in_what_a_run_leaves_behind(
         record=True,
         capture=True,
         console=True,
+        metrics=True,
         event_attempts=1,
         **SECRETS,  # type: ignore[arg-type]
     )
@@ -181,7 +195,8 @@ async def test_no_secret_is_found_in_what_a_run_leaves_behind(
     app = App(run.on_answer, run.on_stream, run.on_event)
 
     async def start(task_status: trio.TaskStatus[Server]) -> None:  # noqa: ASYNC114, ASYNC128
-        await serve(app, config, annex=open_console, task_status=task_status)
+        annex = together(open_console, open_metrics)
+        await serve(app, config, annex=annex, task_status=task_status)
 
     with trio.fail_after(90):
         async with trio.open_nursery() as nursery:
