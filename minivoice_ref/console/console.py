@@ -182,8 +182,11 @@ class Console:
 
     def note(self, kind: str, **fields: object) -> None:
         """Log trouble with a connection. Only behind a door of our own does it come here."""
+        if kind == "limit":
+            count = self._shared.overruns.count
+            return count(str(fields["limit"]), "MV-314", peer=fields["peer"])
         fields = {name: value for name, value in fields.items() if name != "error"}
-        self._note("console_refused", kind=kind, **fields)
+        self._note_stranger(f"{kind} {fields.get('status')}", kind=kind, **fields)
 
     # --- the routes ---
 
@@ -312,7 +315,14 @@ class Console:
 
     def _note_refusal(self, request: Request, status: int, why: str) -> None:
         path = redact_path(request.path)
-        self._note("console_refused", status=status, why=why, path=path, peer=request.peer)
+        told = {"status": status, "why": why, "path": path, "peer": request.peer}
+        self._note_stranger(str(status), **told)
+
+    def _note_stranger(self, trouble: str, /, **fields: Any) -> None:
+        """Note that somebody may not look: some times for each sort of trouble, then counted."""
+        overruns, sort = self._shared.overruns, f"console {trouble}"
+        if overruns.has_ration(sort):
+            self._note("console_refused", left_out=overruns.left_out(sort), **fields)
 
 
 def _reason(refusal: Response) -> str:
