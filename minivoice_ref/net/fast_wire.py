@@ -224,7 +224,17 @@ class FastWire(SimpleWire):
                 raise fault
 
     def _take_what_is_there(self, take: Callable[[list[WireMessage]], bool]) -> bool:
-        """Read once and have all messages taken; True if more may come that way."""
+        """Read once and have all messages taken; True if more may come that way.
+
+        The task that calls this reads for all streams, so nothing that goes wrong may end it.
+        """
+        try:
+            return self._take_once(take)
+        except Exception as exc:  # `pour` raises it, in its task
+            self._fault = exc
+            return False
+
+    def _take_once(self, take: Callable[[list[WireMessage]], bool]) -> bool:
         assert self._gathered is not None
         frames = self._frames
         try:
@@ -239,11 +249,8 @@ class FastWire(SimpleWire):
         frames.take(data)
         if frames.messages:
             messages, frames.messages = frames.messages, []
-            try:
-                self._poured_out = not take(messages)
-            except Exception as exc:  # `pour` raises it, in its task
-                self._fault = exc
-        return not (self._poured_out or self._fault or frames.odd)
+            self._poured_out = not take(messages)
+        return not (self._poured_out or frames.odd)
 
     def _stop_gathering(self) -> None:
         """Let nothing more be read for `pour`; to be called while the socket is open."""

@@ -49,8 +49,8 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
     try:
         # Without a password function OpenSSL would ask the terminal and hang a service for ever.
         context.load_cert_chain(cert, key, password=lambda: b"")
-    except (ssl.SSLError, ValueError) as exc:
-        why = exc.reason if isinstance(exc, ssl.SSLError) and exc.reason else str(exc)
+    except (OSError, ValueError) as exc:  # also a file that goes while it is read
+        why = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(
             [
                 Problem(
@@ -75,9 +75,10 @@ def client_context(ca: Path | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if ca is not None:
             context.load_verify_locations(ca)
-    except ssl.SSLError as exc:
+    except OSError as exc:
+        why = getattr(exc, "reason", None) or exc.strerror
         raise ConfigError(
-            [Problem("ca", f"{ca} has no certificate: {exc.reason}", "give a PEM file")]
+            [Problem("ca", f"{ca} has no certificate: {why}", "give a PEM file")]
         ) from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -18,6 +18,7 @@ from test_net_calls_counted import secured
 from test_net_two_ways import EXACT, LIMIT, Outcome, end_of, outcome_of, split
 
 from minivoice_ref.config import Limits
+from minivoice_ref.net.frame_reader import FrameReader
 from minivoice_ref.net.frames import whole_frames
 from minivoice_ref.net.gather import Gatherer, gathering, new_gatherer
 from minivoice_ref.net.media_socket import MediaSocket, SocketClosed
@@ -300,6 +301,27 @@ async def test_what_the_taker_raises_is_raised_by_the_pouring_task(first: bytes,
         await peer.send_all(first + whole_frames(["one"], masked=True))
         with pytest.raises(ValueError, match="one"):
             await accepted.pour(take)
+        await accepted.abort()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_what_fails_while_a_stream_is_read_is_raised_by_its_own_task(
+    tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads for all must not be ended by one of them."""
+
+    def no_room(reader: FrameReader, data: bytes) -> None:
+        raise MemoryError("no room")
+
+    async with connection(tls=tls) as (accepted, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accepted.pour, lambda messages: messages != ["one"])
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send_all(whole_frames(["one"], masked=True))
+        monkeypatch.setattr(FrameReader, "take", no_room)
+        await peer.send_all(whole_frames(["two"], masked=True))
+        with pytest.raises(MemoryError, match="no room"):
+            await accepted.pour(lambda messages: True)
         await accepted.abort()
 
 

@@ -96,6 +96,18 @@ def test_a_file_that_cannot_be_used_is_named(files: Files, tmp_path: Path) -> No
         assert wrong.value.problems[0].mend
 
 
+def test_a_file_that_goes_while_it_is_read_is_named(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever renews a certificate may be at it at this moment."""
+    monkeypatch.setattr("minivoice_ref.net.tls._check_readable", lambda name, path: None)
+    for cert, key in ((tmp_path / "gone.pem", files.key), (files.cert, tmp_path / "gone.pem")):
+        with pytest.raises(ConfigError, match="gone.pem.*No such file"):
+            server_context(cert, key)
+    with pytest.raises(ConfigError, match="gone.pem.*No such file"):
+        client_context(tmp_path / "gone.pem")
+
+
 def test_an_authority_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("")
