@@ -11,7 +11,9 @@ of its data: the call and the name alone, as the platform advises, would drop th
 longer than the platform retries: its schedule is not documented (setting `webhook_memory`).
 
 What a row is worth: `waiting`, then `handled` or `set_aside`; nothing is ever deleted that was not
-handled. This module knows neither HTTP nor the application. Read next: `worker.py`.
+handled. A file that somebody deletes or moves away can still be written to, but nobody would find
+it at the next start: nothing is accepted into it until it is back. This module knows neither HTTP
+nor the application. Read next: `worker.py`.
 """
 
 from __future__ import annotations
@@ -85,10 +87,13 @@ class Inbox:
     def __init__(
         self,
         database: sqlite3.Connection,
+        path: Path,
         disk: Disk,
         clock: Callable[[], float],
         remembered: float = _REMEMBERED,
     ) -> None:
+        self._path = path
+        self._file = os.stat(path)
         self._remembered = remembered
         self._database = database
         self._disk = disk
@@ -172,7 +177,7 @@ class Inbox:
 
     async def _run(self, work: Callable[[], _T], *, writes: bool = True) -> _T:
         try:
-            result = await self._disk.run(partial(self._do, work))
+            result = await self._disk.run(partial(self._do, work, writes))
         except (sqlite3.Error, OSError, MemoryError) as exc:
             self.trouble = f"{type(exc).__name__}: {exc}"
             raise InboxFailed(self.trouble) from exc
@@ -180,11 +185,13 @@ class Inbox:
             self.trouble = None
         return result
 
-    def _do(self, work: Callable[[], _T]) -> _T:
+    def _do(self, work: Callable[[], _T], writes: bool) -> _T:
         """Do disk work, which waits for another process's lock once, and not again after that.
 
         Many webhooks may have come in the meantime: all of them are to hear 503 in time.
         """
+        if writes and not os.path.samestat(os.stat(self._path), self._file):
+            raise OSError(f"{self._path} is not the file that was opened")
         patience = _BUSY if self.trouble is None else 0
         self._database.execute(f"PRAGMA busy_timeout = {patience}")
         return work()
@@ -208,7 +215,7 @@ async def open_inbox(
         mend = "move it away or restore it" if damaged else "name a folder that we may write to"
         raise ConfigError([Problem("data", why, mend)]) from exc
     try:
-        yield Inbox(database, disk, clock, remembered)
+        yield Inbox(database, path, disk, clock, remembered)
     finally:
         database.close()
 

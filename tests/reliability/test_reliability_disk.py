@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,33 @@ async def test_a_database_that_another_program_holds_costs_no_event(
             assert await receiver.deliver(event(2)) == 200
             await receiver.until(lambda: len(receiver.lines("webhooks", "handled")) == 2)
     tell_figure(f"50 webhooks at once: 503 within {took:.1f} s, none lost")
+
+
+async def test_an_inbox_that_was_moved_away_takes_no_event_until_it_is_back(tmp_path: Path) -> None:
+    """What is committed to a file without a name is gone with the process."""
+    data, away = tmp_path / "data", tmp_path / "away"
+    with trio.fail_after(180):
+        async with running(data) as receiver:
+            assert await receiver.deliver(event(1)) == 200
+            await receiver.until(lambda: len(receiver.lines("webhooks", "handled")) == 1)
+            data.rename(away)
+            assert await receiver.deliver(event(2)) == 503
+            assert "webhooks cannot be stored" in await until_health_is(receiver, 503)
+            data.mkdir(mode=0o700)
+            (data / "inbox.sqlite3").touch()  # another one is not ours
+            await trio.sleep(1.5)
+            assert await receiver.deliver(event(2)) == 503
+            data.rename(tmp_path / "another")
+            away.rename(data)
+            assert await until_health_is(receiver, 200) == []
+            assert await receiver.deliver(event(2)) == 200
+            receiver.process.send_signal(signal.SIGKILL)
+            await receiver.process.wait()
+        async with running(data) as receiver:
+            await receiver.until(lambda: "call_2 call.completed" in (data / "handled").read_text())
+            assert await receiver.deliver(event(1)) == 200  # and is known: it is no new one
+            duplicates = partial(receiver.lines, "webhooks", "duplicate")
+            await receiver.until(lambda: len(duplicates()) == 1)
 
 
 async def test_logs_that_are_rotated_from_outside_go_on_in_a_new_file(tmp_path: Path) -> None:
