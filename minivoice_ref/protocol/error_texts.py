@@ -292,8 +292,10 @@ MV-703 a recording ended before its stream
 cause: The disk or the memory would not take it; the file keeps what was written before.
 mend: Make room on the disk; see that the recordings' folder can be written to.
 MV-704 events cannot be stored or marked
-cause: The inbox's database failed: a full or read-only disk, a lock held by another program.
-mend: Make room; let no other program hold inbox.sqlite3 open for writing.
+cause: The inbox's database failed: a full or read-only disk, a lock held by another program; or its
+  file was moved away.
+mend: Make room; let no other program hold inbox.sqlite3 open for writing; bring it back, or begin a
+  new one by a restart.
 MV-705 lines of a log were lost
 cause: The disk took no lines for so long that the newest no longer fitted into memory.
 mend: Make room; look how fast the disk is. What is missing can no longer be explained.
