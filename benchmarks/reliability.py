@@ -52,6 +52,11 @@ PROMISES: Sequence[tuple[str, str]] = (
         "::test_a_database_that_another_program_holds_costs_no_event",
     ),
     (
+        "An inbox that somebody moves away takes no event until it is back",
+        "reliability/test_reliability_disk.py"
+        "::test_an_inbox_that_was_moved_away_takes_no_event_until_it_is_back",
+    ),
+    (
         "A torn last line is borne with by every reader of the logs",
         "reliability/test_reliability_torn_lines.py"
         "::test_a_torn_last_line_is_borne_with_by_every_reader_of_the_logs",

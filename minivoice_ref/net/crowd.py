@@ -24,9 +24,8 @@ import trio
 from minivoice_ref.config import Limits
 from minivoice_ref.net.proxies import read_address
 
-__all__ = ["Crowd", "Overrun", "address_of"]
+__all__ = ["Crowd", "Overrun", "address_of", "most_turned_away"]
 
-_TURNED_AWAY = 100  # at once
 _NEIGHBOURS = 64  # bits of an IPv6 address that one customer of a provider shares with himself
 
 
@@ -50,6 +49,7 @@ class Crowd:
         self._there = 0
         self._of_address: Counter[str] = Counter()
         self._turned_away = 0
+        self._most_turned_away = most_turned_away(limits.connections)
         self._shaking_hands: dict[trio.CancelScope, None] = {}  # the oldest first
 
     @contextmanager
@@ -95,12 +95,20 @@ class Crowd:
                 self._shaking_hands.pop(scope, None)
 
     def _overrun(self, address: str) -> Overrun | None:
-        is_told = self._turned_away < _TURNED_AWAY
+        is_told = self._turned_away < self._most_turned_away
         if self._there >= self._limits.connections:
             return Overrun("connections", 503, is_told)
         if address and self._of_address[address] >= self._limits.connections_per_address:
             return Overrun("connections_per_address", 429, is_told)
         return None
+
+
+def most_turned_away(connections: int) -> int:
+    """How many at once are told that they are too many, where so many *connections* may be there.
+
+    Each takes a descriptor, too.
+    """
+    return min(connections // 10 or 1, 100)
 
 
 def address_of(peer: str) -> str:

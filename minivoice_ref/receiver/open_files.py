@@ -2,7 +2,7 @@
 
 A process that has none left cannot take a connection, open a recording or write a log, and who is
 in already suffers with who is not. So no more connections are let in than there are descriptors
-for, with some kept back for what is ours.
+for, with some kept back for what is ours and for those who are told that they are too many.
 
 Read next: `server.py`.
 """
@@ -13,6 +13,7 @@ import dataclasses
 import resource
 
 from minivoice_ref.config import Config
+from minivoice_ref.net.crowd import most_turned_away
 
 __all__ = ["allow_open_files", "fit_to_open_files"]
 
@@ -32,10 +33,12 @@ def fit_to_open_files(config: Config) -> tuple[Config, str | None]:
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits, files = config.limits, config.record + config.capture
-    needed = limits.connections + files * min(limits.streams, limits.connections)
+    needed = limits.connections + most_turned_away(limits.connections)
+    needed += files * min(limits.streams, limits.connections)
     if soft == resource.RLIM_INFINITY or needed + _KEPT_BACK <= soft:
         return config, None
-    room = max(1, (soft - _KEPT_BACK) // (1 + files))
+    left = soft - _KEPT_BACK
+    room = max(1, (left - most_turned_away(left)) // (1 + files))
     limits = dataclasses.replace(limits, connections=room)
     why = f"the process may open {soft} files, so {room} connections are let in at once"
     return dataclasses.replace(config, limits=limits), why

@@ -53,9 +53,13 @@ async def test_one_who_is_turned_away_and_says_nothing_is_closed_in_time(
             assert trio.current_time() - began <= 5 + 2
 
 
-async def test_only_so_many_are_turned_away_at_once(autojump_clock: MockClock) -> None:
-    async with open_house(limits={"connections": 1}) as house, AsyncExitStack() as there:
-        for _ in range(1 + 100):
+@pytest.mark.parametrize(("connections", "told"), [(1, 1), (29, 2), (1200, 100)])
+async def test_only_so_many_are_turned_away_at_once(
+    connections: int, told: int, autojump_clock: MockClock
+) -> None:
+    limits = {"connections": connections}
+    async with open_house(limits=limits) as house, AsyncExitStack() as there:
+        for _ in range(connections + told):
             await there.enter_async_context(await house.network.connect(HOST, PORT, False))
         await trio.testing.wait_all_tasks_blocked()
         began = trio.current_time()
