@@ -571,7 +571,8 @@ async def test_draining_refuses_a_new_stream_on_an_old_connection(
             house.stop.set()
             await trio.testing.wait_all_tasks_blocked()
             await stream.send_all(b"\r\n")
-            assert (await read_head(stream)).startswith(b"HTTP/1.1 503 ")
+            head = await read_head(stream)
+            assert head.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 5\r\n" in head
 
 
 async def test_draining_lets_a_stream_end_by_itself(autojump_clock: MockClock) -> None:
