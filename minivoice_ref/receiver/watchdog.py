@@ -37,7 +37,7 @@ class Watchdog(trio.abc.Instrument):
     def __init__(self, limit: float, tell: Callable[[dict[str, Any]], None]) -> None:
         self._limit = limit
         self._tell = tell
-        self._began = 0.0
+        self._began = time.perf_counter()  # of the step in which it is added
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note when a step begins."""

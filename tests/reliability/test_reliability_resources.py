@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 from reliability_lab import Receiver, Tell, event, running
 
 from minivoice_ref.certificates import make_certificates
 from minivoice_ref.net.connect import FetchError
+from minivoice_ref.receiver.watchdog import watched_loop
 
 
 def _few_files() -> None:
@@ -90,6 +92,13 @@ async def test_who_blocks_the_event_loop_is_named(tmp_path: Path) -> None:
             assert "reliability_program.py:" in blocked["before"]
             assert blocked["stream_id"] == opened["stream_id"]
             assert 0.3 <= blocked["seconds"] < 3
+
+
+async def test_the_step_in_which_the_watch_begins_blocks_nobody() -> None:
+    told: list[dict[str, Any]] = []
+    with watched_loop(60.0, told.append):
+        await trio.testing.wait_all_tasks_blocked()
+    assert not told
 
 
 async def test_nobody_is_watched_who_did_not_ask_for_it(tmp_path: Path) -> None:
