@@ -184,7 +184,7 @@ class _File:
 
     def open(self) -> None:
         """Make the folder and the file, and write its first line."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(self._path, flags, 0o600)
         self._write(write_handshake(self._handshake))

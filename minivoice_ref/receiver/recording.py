@@ -143,7 +143,7 @@ class _Files:
 
     def open(self) -> None:
         """Make the folder and the WAV."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         self._wav = StereoWav(self._path, self.sample_rate)
 
     def put(self, patches: Sequence[Patch]) -> None:

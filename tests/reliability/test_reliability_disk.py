@@ -247,3 +247,26 @@ async def test_logs_that_are_rotated_from_outside_go_on_in_a_new_file(tmp_path: 
                 log.rename(receiver.data / f"webhooks.jsonl.moved-{number}")
         texts = [path.read_text() for path in receiver.data.glob("webhooks.jsonl*")]
         assert sum(text.count('"what": "handled"') for text in texts) == 6
+
+
+async def test_a_data_folder_that_was_deleted_is_not_made_anew_for_others_to_look_into(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    with trio.fail_after(90):
+        async with running(data, record=True, capture=True) as receiver:
+            await receiver.until(lambda: bool(receiver.lines("streams", "settings")))
+            url = await receiver.stream_url("call_7")
+            await receiver.until(lambda: bool(receiver.lines("answers")))
+            data.rename(tmp_path / "away")
+            async with receiver.stream("call_7", url) as caller:
+                await caller.start()
+                await caller.speak(50)
+                await caller.stop()
+                assert await caller.close_code() == 1000
+            assert not data.exists()
+            (tmp_path / "away").rename(data)
+            await receiver.until(lambda: bool(receiver.lines("streams", "account")))
+            for kind, code in (("recording_failed", "MV-703"), ("capture_failed", "MV-706")):
+                (failed,) = receiver.lines("streams", kind)
+                assert failed["code"] == code and "No such file" in failed["why"]
