@@ -52,7 +52,7 @@ from minivoice_ref.protocol.redaction import redact_path
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.annex import LiveStream
 from minivoice_ref.receiver.evidence import Line, read_lines
-from minivoice_ref.receiver.journal import LOGS
+from minivoice_ref.receiver.journal import LOGS, told_of
 from minivoice_ref.receiver.log_files import last_lines
 from minivoice_ref.receiver.shared import Shared
 
@@ -185,7 +185,8 @@ class Console:
         if kind == "limit":
             count = self._shared.overruns.count
             return count(str(fields["limit"]), "MV-314", peer=fields["peer"])
-        fields = {name: value for name, value in fields.items() if name != "error"}
+        if isinstance(error := fields.pop("error", None), BaseException):
+            fields.update(told_of(error))
         self._note_stranger(f"{kind} {fields.get('status')}", kind=kind, **fields)
 
     # --- the routes ---

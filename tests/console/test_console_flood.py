@@ -12,6 +12,8 @@ import trio.testing
 from console_lab import HOST, ConsoleLab, open_console_lab
 
 from minivoice_ref.config import Limits
+from minivoice_ref.console import Console
+from minivoice_ref.net.http import Request, Response
 
 OWN_DOOR = ("127.0.0.1", 81)
 ASK = b"GET /console/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -58,3 +60,17 @@ async def test_a_limit_at_a_door_of_its_own_is_told_once_and_counted(
         assert (line["limit"], line["code"], line["refused"]) == ("connections", "MV-314", 1)
         health = json.loads((await lab.request("GET", "/health")).body)
         assert health["refused"] == {"connections": 3}
+
+
+async def test_a_fault_of_ours_at_a_door_of_its_own_is_told_with_its_place(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(console: Console, request: Request) -> Response:
+        raise RuntimeError("a slip of ours")
+
+    monkeypatch.setattr(Console, "_answer", fail)
+    async with open_console_lab(tmp_path, console_listen="127.0.0.1:81") as lab:
+        assert await told(lab, OWN_DOOR, ASK) == b"500"
+        (line,) = await lab.lines("streams", "console_refused")
+        assert (line["kind"], line["error"]) == ("failed", "RuntimeError: a slip of ours")
+        assert "in fail" in line["traceback"]
