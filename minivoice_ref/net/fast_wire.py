@@ -60,7 +60,7 @@ from minivoice_ref.net.gather import Gatherer
 from minivoice_ref.net.link import Answer, Link
 from minivoice_ref.net.manners import Manners
 from minivoice_ref.net.simple_wire import SimpleWire
-from minivoice_ref.net.sockets import receive_now, receive_when_ready
+from minivoice_ref.net.sockets import A_TURN, receive_now, receive_when_ready
 from minivoice_ref.net.streams import ReplayStream
 from minivoice_ref.net.tls_stream import TlsStream
 from minivoice_ref.protocol.media import WireMessage
@@ -138,6 +138,12 @@ class _Gathered(NamedTuple):
     by: Gatherer
     socket: trio.socket.SocketType
     receive_now: Callable[[], bytes | None]
+    tls: TlsStream | None = None
+
+    @property
+    def is_socket_all(self) -> bool:
+        """Whether all that is there to be read is in the socket, which is what *by* looks at."""
+        return self.tls is None or not self.tls.more
 
 
 class FastWire(SimpleWire):
@@ -155,9 +161,11 @@ class FastWire(SimpleWire):
     ) -> None:
         super().__init__(stream, limits, timeouts, answer)
         below = stream.below
-        self._source: Callable[[], Awaitable[bytes | bytearray]] = below.receive_some
+        self._source: Callable[[], Awaitable[bytes | bytearray]]
         if isinstance(below, trio.SocketStream):
-            self._source = partial(receive_when_ready, below)
+            self._source = partial(receive_when_ready, below, A_TURN)
+        else:
+            self._source = partial(below.receive_some, A_TURN)
         self._frames: FrameReader
         self._reading = False
         self._closing = False
@@ -170,7 +178,8 @@ class FastWire(SimpleWire):
         """Have *gatherer* read what `pour` pours out, if there is a socket below."""
         below = self._stream.below
         if isinstance(below, TlsStream) and isinstance(below.transport_stream, trio.SocketStream):
-            self._gathered = _Gathered(gatherer, below.transport_stream.socket, below.receive_now)
+            socket = below.transport_stream.socket
+            self._gathered = _Gathered(gatherer, socket, below.receive_now, below)
         elif isinstance(below, trio.SocketStream):
             self._gathered = _Gathered(gatherer, below.socket, partial(receive_now, below))
         self._stream.before_close = self._stop_gathering
@@ -212,8 +221,10 @@ class FastWire(SimpleWire):
         self._poured_out = False
         while not self._poured_out:
             frames = self._frames
-            odd = frames.messages or frames.odd or self.ending.end is not None
-            if self._gathered is None or odd or self.link.by_itself:
+            odd = (
+                frames.messages or frames.odd or self.ending.end is not None or self.link.by_itself
+            )
+            if self._gathered is None or odd or not self._gathered.is_socket_all:
                 self._poured_out = not take(await self.receive())
                 continue
             await self._gathered.by.serve(
@@ -250,7 +261,8 @@ class FastWire(SimpleWire):
         if frames.messages:
             messages, frames.messages = frames.messages, []
             self._poured_out = not take(messages)
-        return not (self._poured_out or frames.odd)
+        done = self._poured_out or frames.odd
+        return not done and self._gathered.is_socket_all
 
     def _stop_gathering(self) -> None:
         """Let nothing more be read for `pour`; to be called while the socket is open."""

@@ -20,16 +20,16 @@ MOST = 65536
 """Bytes that are read at once."""
 
 A_TURN = 16384
-"""The same where many sockets are read by turns: no more than an application takes in its turn, or
-of a burst the hand-over would drop what the application had no chance to take."""
+"""The same for messages of a stream: no more than an application takes in its turn, or of a burst
+the hand-over would drop what the application had no chance to take."""
 
 _NOT_OURS_ANY_MORE = (errno.EBADF, errno.ENOTSOCK)
 
 
-async def receive_when_ready(stream: trio.SocketStream) -> bytes:
+async def receive_when_ready(stream: trio.SocketStream, most: int = MOST) -> bytes:
     """Wait until something has arrived on *stream*, and receive it; empty at the end.
 
-    At most `MOST` bytes. Keeps the promises of `trio.abc.ReceiveStream.receive_some`: cancelled,
+    At most *most* bytes. Keeps the promises of `trio.abc.ReceiveStream.receive_some`: cancelled,
     it has received nothing; the same errors.
     """
     while True:
@@ -37,7 +37,7 @@ async def receive_when_ready(stream: trio.SocketStream) -> bytes:
             await trio.lowlevel.checkpoint()
             raise trio.ClosedResourceError("this stream is closed")
         await trio.lowlevel.wait_readable(descriptor)
-        if (data := receive_now(stream, MOST)) is not None:
+        if (data := receive_now(stream, most)) is not None:
             return data
 
 

@@ -73,7 +73,7 @@ class TlsStream(trio.abc.Stream):
         else:
             self._receive = partial(transport.receive_some, MOST)
         self._arrived: bytes | bytearray = b""  # what OpenSSL was not given yet
-        self._more = True  # something of what was read may be left; behind the handshake, too
+        self.more = True  # something of what was read may be left; behind the handshake, too
         self._garbled: ssl.SSLError | None = None  # why nothing can be received any more
         self._unsent = b""
         self._sending = False
@@ -107,7 +107,7 @@ class TlsStream(trio.abc.Stream):
         if size < 1:
             raise ValueError("max_bytes must be >= 1")
         data = None
-        if self._more:
+        if self.more and not self._closed:
             await trio.lowlevel.checkpoint()
             data = self._decrypt(size)
         while data is None:
@@ -119,9 +119,12 @@ class TlsStream(trio.abc.Stream):
         """What has arrived, without waiting; empty at the end, None where no record is whole yet.
 
         For whoever knows that the TCP socket below has something to read, and that nobody receives.
-        Raises as `receive_some` does.
+        While there is `more`, of what was read before, the socket need not say so again. Raises as
+        `receive_some` does.
         """
         assert isinstance(self.transport_stream, trio.SocketStream)
+        if self.more and (data := self._decrypt(MOST)) is not None:
+            return data
         if self._outgoing.pending:
             self._answer()
         arrived = receive_now(self.transport_stream)
@@ -171,7 +174,7 @@ class TlsStream(trio.abc.Stream):
     def _decrypt(self, size: int) -> bytes | None:
         """At most *size* bytes of what was read; empty at the end, None if no record is whole."""
         found: list[bytes] = []
-        self._more = True
+        self.more = True
         read, incoming = self._tls.read, self._incoming
         while size and self._garbled is None:
             try:
@@ -180,7 +183,7 @@ class TlsStream(trio.abc.Stream):
                 if self._arrived:
                     self._pass_on()
                     continue
-                self._more = False
+                self.more = False
                 break
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 return b"".join(found)
@@ -192,7 +195,7 @@ class TlsStream(trio.abc.Stream):
             found.append(data)
             size -= len(data)
             if size and not (incoming.pending or self._arrived):
-                self._more = False
+                self.more = False
                 break
         if self._garbled is not None and not found:
             raise trio.BrokenResourceError from self._garbled

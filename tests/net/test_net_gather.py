@@ -12,16 +12,19 @@ import trio
 import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from net_parties import PING, TEXT, TIMEOUTS, a_request, close_frame, frame, read_head
+from net_parties import PING, PONG, TEXT, TIMEOUTS
+from net_parties import a_request, close_frame, frame, read_head
 from net_wire_cases import chunks_of, wire_bytes
 from test_net_calls_counted import secured
 from test_net_two_ways import EXACT, LIMIT, Outcome, end_of, outcome_of, split
 
 from minivoice_ref.config import Limits
+from minivoice_ref.net import tls_stream
 from minivoice_ref.net.frame_reader import FrameReader
 from minivoice_ref.net.frames import whole_frames
 from minivoice_ref.net.gather import Gatherer, gathering, new_gatherer
 from minivoice_ref.net.media_socket import MediaSocket, SocketClosed
+from minivoice_ref.net.sockets import A_TURN
 from minivoice_ref.net.tls_stream import TlsStream
 from minivoice_ref.net.websocket import open_accepted
 from minivoice_ref.protocol.media import WireMessage
@@ -322,6 +325,69 @@ async def test_what_fails_while_a_stream_is_read_is_raised_by_its_own_task(
         await peer.send_all(whole_frames(["two"], masked=True))
         with pytest.raises(MemoryError, match="no room"):
             await accepted.pour(lambda messages: True)
+        await accepted.abort()
+
+
+async def test_a_burst_behind_a_ping_is_whole_however_much_of_it_one_read_brings() -> None:
+    """Of large records a read may bring more than is decrypted at once: the rest is not forgotten,
+    and what arrives next is not taken for it.
+    """
+    heard: list[WireMessage] = []
+    sent = [f"{number} {'x' * 500}" for number in range(600)]
+
+    def take(messages: list[WireMessage]) -> bool:
+        heard.extend(messages)
+        return len(heard) < len(sent)
+
+    async with connection(tls=True) as (accepted, peer):
+        assert isinstance(peer, TlsStream)
+        for part in (frame(PING), whole_frames(sent, masked=True)):
+            for place in range(0, len(part), 16384):
+                peer._tls.write(part[place : place + 16384])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.transport_stream.send_all, peer._outgoing.read())
+            await trio.testing.wait_all_tasks_blocked()
+            await accepted.pour(take)
+        assert heard == sent
+        await accepted.abort()
+
+
+async def test_what_was_left_of_a_read_is_taken_though_nothing_more_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[WireMessage] = []
+    sent = [f"{number} {'x' * 100}" for number in range(50)]
+
+    def take(messages: list[WireMessage]) -> bool:
+        heard.extend(messages)
+        return len(heard) < len(sent)
+
+    async with connection(tls=True) as (accepted, peer):
+        monkeypatch.setattr(tls_stream, "MOST", 1000)  # that are decrypted at once
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accepted.pour, take)
+            await peer.send_all(whole_frames(sent, masked=True))
+        assert heard == sent
+        await accepted.abort()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_burst_comes_in_turns_that_an_application_can_take(tls: bool) -> None:
+    turns: list[int] = []
+    message = "x" * 300
+
+    def take(messages: list[WireMessage]) -> bool:
+        turns.append(len(whole_frames(messages, masked=True)))
+        return sum(turns) < 180 * (len(message) + 8)
+
+    async with connection(tls=tls) as (accepted, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accepted.pour, take)
+            await peer.send_all(frame(PING))
+            assert await peer.receive_some() == frame(PONG, masked=False)
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send_all(whole_frames([message] * 180, masked=True))
+        assert max(turns) <= A_TURN + len(message) + 8, turns
         await accepted.abort()
 
 

@@ -114,6 +114,17 @@ async def test_trios_contract_is_kept_over_sockets(contexts: Contexts) -> None:
         await trio.testing.check_two_way_stream(make, None)
 
 
+async def test_a_closed_stream_says_so_though_something_was_left_to_read(
+    contexts: Contexts, autojump_clock: MockClock
+) -> None:
+    client, server = await in_memory(contexts)
+    await client.send_all(b"abcdef")
+    assert await server.receive_some(2) == b"ab"
+    await server.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await server.receive_some()
+
+
 # --- the patient way ---
 
 
@@ -350,6 +361,21 @@ async def test_what_the_system_takes_is_sent_at_once(contexts: Contexts) -> None
     async with over_tcp(contexts) as (client, server):
         assert tell(client, b"one") and tell(client, b"") and tell(client, b"two")
         assert await read_exactly(server, 6) == b"onetwo"
+
+
+async def test_what_was_left_of_the_last_read_comes_before_what_has_arrived_since(
+    contexts: Contexts,
+) -> None:
+    async with over_tcp(contexts) as (client, server):
+        sent = bytes(range(256)) * 60  # more than OpenSSL is given at once
+        await client.send_all(sent)
+        received = await server.receive_some(5)
+        await client.send_all(b"since then")
+        assert server.more
+        await trio.lowlevel.wait_readable(server.transport_stream.socket)
+        received += server.receive_now()
+        assert received == sent and server.receive_now() == b"since then"
+        assert not server.more and server.receive_now() is None
 
 
 async def test_what_tls_itself_answers_leaves_while_we_only_read(contexts: Contexts) -> None:
