@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 import trio
@@ -124,6 +124,35 @@ async def test_others_have_their_turns_while_many_sockets_are_read() -> None:  #
             both[0].close()
             both[1].close()
     assert any(0 < number < 200 for number in read_by_then)
+
+
+async def test_others_have_a_turn_after_a_few_sockets_that_brought_much(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """Each read takes as long as a burst does; that there are few of them is no excuse."""
+    order: list[str] = []
+
+    def read() -> bool:
+        order.append("read")
+        mock_clock.jump(0.003)
+        return False
+
+    async def another(ends: ExitStack) -> None:
+        async with trio.open_nursery() as nursery:
+            gatherer = Gatherer(SOON)
+            for _ in range(12):
+                ours, theirs = ends.enter_context(pair())
+                theirs.send(b"x")
+                nursery.start_soon(gatherer.serve, ours.fileno(), read)
+            await trio.testing.wait_all_tasks_blocked()
+            async with gathering([gatherer]):
+                while order.count("read") < 12:
+                    await trio.lowlevel.checkpoint()
+                    order.append("turn")
+
+    with ExitStack() as ends:
+        await another(ends)
+    assert "read" in order and " ".join(["read"] * 5) not in " ".join(order)  # two turns at most
 
 
 async def test_a_socket_that_is_released_meanwhile_is_not_read() -> None:
