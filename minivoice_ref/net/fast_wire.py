@@ -239,29 +239,25 @@ class FastWire(SimpleWire):
 
         The task that calls this reads for all streams, so nothing that goes wrong may end it.
         """
-        try:
-            return self._take_once(take)
-        except Exception as exc:  # `pour` raises it, in its task
-            self._fault = exc
-            return False
-
-    def _take_once(self, take: Callable[[list[WireMessage]], bool]) -> bool:
         assert self._gathered is not None
         frames = self._frames
         try:
-            data = self._gathered.receive_now()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""  # the library will find the same, and say so
-        if data is None:
-            return True
-        if not data:
-            self._leave_reading()
-            return False
-        frames.take(data)
-        if frames.messages:
-            messages, frames.messages = frames.messages, []
-            self._poured_out = not take(messages)
-        done = self._poured_out or frames.odd
+            try:
+                data = self._gathered.receive_now()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""  # the library will find the same, and say so
+            if data is None:
+                return True
+            if not data:
+                self._leave_reading()
+                return False
+            frames.take(data)
+            if frames.messages:
+                messages, frames.messages = frames.messages, []
+                self._poured_out = not take(messages)
+        except Exception as exc:  # `pour` raises it, in its task
+            self._fault = exc
+        done = self._poured_out or self._fault or frames.odd
         return not done and self._gathered.is_socket_all
 
     def _stop_gathering(self) -> None:
