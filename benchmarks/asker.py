@@ -2,8 +2,9 @@
 
     python -m benchmarks.asker PORT SECONDS [CA]
 
-asks twenty times a second for each, over connections that are kept for a while, and prints how long
-the responses took, and how late it was itself, as one line of JSON. Part of `isolation.py`.
+says that it is ready, and when it gets a line asks twenty times a second for each, over connections
+that are kept for a while; then prints how long the responses took, and how late it was itself, as
+one line of JSON. Part of `isolation.py`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ def main(arguments: list[str]) -> int:
     port, seconds = int(arguments[0]), float(arguments[1])
     context = ssl.create_default_context(cafile=arguments[2]) if len(arguments) > 2 else None
     took = {"/answer": Histogram(), "/webhooks": Histogram()}
-    late, began = Histogram(), time.monotonic()
-    connection = Connection(port, context)
+    late, connection = Histogram(), Connection(port, context)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
     for number in range(round(seconds / _EVERY)):
         if number % _KEPT == _KEPT - 1:
             connection.close()

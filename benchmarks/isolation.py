@@ -33,12 +33,16 @@ _COLUMNS: tuple[Column, ...] = (
     ("p99 ms", 20),
     ("frame lag p99 ms", 18),
     ("asker p99 ms", 18),
+    ("client p99 ms", 18),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one measurement found, in milliseconds; `asker_late` is how late the asker was."""
+    """What one measurement found, in milliseconds.
+
+    `asker_late` and `client_late` are how late the asker was, and who speaks in the streams.
+    """
 
     load: int
     streams: int
@@ -49,6 +53,7 @@ class _Found:
     webhook_p99: float
     lag_p99: float
     asker_late: float
+    client_late: float
 
 
 def main() -> int:
@@ -93,17 +98,19 @@ def _measure(bench: Bench, load: int, how: argparse.Namespace) -> _Found:
     warm_up, script = real_time_script(how.seconds + _TAIL)
     with bench.start(OURS, True) as server:
         opened = open_streams(server, streams, script, bench.context(True))
-        asking: list[subprocess.Popen[str]] = []
+        asker = _prepare_asker(bench, server, how.seconds)
         used: list[float] = []
 
         def begin() -> None:
+            assert asker.stdin is not None
             used.append(server.processor_seconds())
-            asking.append(_start_asking(bench, server, how.seconds))
+            asker.stdin.write("begin\n")
+            asker.stdin.flush()
 
-        speak(opened, script, warm_up=warm_up, on_warm=begin)
+        spoken = speak(opened, script, warm_up=warm_up, on_warm=begin)
         used.append(server.processor_seconds())
-        output, _ = asking[0].communicate()
-        if asking[0].returncode:
+        output, _ = asker.communicate()
+        if asker.returncode:
             raise SystemExit("the measurement itself failed")
         lag, _ = server.report()
         for stream in opened:
@@ -119,15 +126,22 @@ def _measure(bench: Bench, load: int, how: argparse.Namespace) -> _Found:
         webhook_p99=took["/webhooks"].percentile(99),
         lag_p99=lag.percentile(99),
         asker_late=took["late"].percentile(99),
+        client_late=spoken.lateness.percentile(99),
     )
 
 
-def _start_asking(bench: Bench, server: ServerProcess, seconds: float) -> subprocess.Popen[str]:
-    """Start the process that asks; it is on the client's core, as this one is."""
+def _prepare_asker(bench: Bench, server: ServerProcess, seconds: float) -> subprocess.Popen[str]:
+    """The process that asks, ready: its start would hold up the client, whose core it shares."""
     command = [sys.executable, "-m", "benchmarks.asker", str(server.port), str(seconds)]
-    return subprocess.Popen(
-        [*command, str(bench.certificates.ca)], stdout=subprocess.PIPE, text=True
+    asker = subprocess.Popen(
+        [*command, str(bench.certificates.ca)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    assert asker.stdout is not None
+    asker.stdout.readline()
+    return asker
 
 
 def _row(found: list[_Found]) -> list[object]:
