@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -29,7 +29,10 @@ from minivoice_ref.protocol.actions import Answer, start_stream
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.media_stream import MediaStream
 
-__all__ = ["AnswerRequest", "App", "OnAnswer", "OnEvent", "OnStream", "StreamTrack"]
+__all__ = ["AnswerRequest", "App", "OnAnswer", "OnEvent", "OnStream", "StreamTrack", "checked"]
+
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 
 StreamTrack: TypeAlias = Literal["inbound", "outbound", "both"]
 
@@ -105,3 +108,25 @@ class App:
     on_answer: OnAnswer = stream_the_call
     on_stream: OnStream = listen
     on_event: OnEvent = let_pass
+
+
+def checked(app: App) -> App:
+    """The same application, where a `def` that should be an `async def` is named as what it is."""
+    return App(
+        _checked("on_answer", app.on_answer),
+        _checked("on_stream", app.on_stream),
+        _checked("on_event", app.on_event),
+    )
+
+
+def _checked(
+    name: str, function: Callable[[_Given], Awaitable[_Result]]
+) -> Callable[[_Given], Awaitable[_Result]]:
+    async def call(given: _Given) -> _Result:  # noqa: ASYNC910  # as the application does
+        returned: object = function(given)
+        if not isinstance(returned, Awaitable):
+            what = type(returned).__name__
+            raise TypeError(f"{name} returned {what}, not an awaitable: write `async def {name}`")
+        return await cast(Awaitable[_Result], returned)
+
+    return call

@@ -44,7 +44,7 @@ from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.net.front_door import serve_doors
 from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.annex import Annex, OpenAnnex
-from minivoice_ref.receiver.app import App
+from minivoice_ref.receiver.app import App, checked
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.disk import OpenDisk, ThreadDisk
 from minivoice_ref.receiver.doors import Addresses, Listen, Urls, listen_tcp, open_doors
@@ -101,6 +101,7 @@ async def serve(
     `console.open_console`. *listen*, *disk* and *clock* (Unix seconds) are there for tests in
     virtual time.
     """
+    app = checked(app)
     config, few = fit_to_open_files(config)
     token_key = config.token_key or secrets.token_urlsafe(32)
     async with (

@@ -382,6 +382,31 @@ async def test_a_second_signal_cuts_a_stream_with_1001_at_once_and_files_are_who
     assert recording.with_suffix(".json").exists()
 
 
+async def test_a_function_of_the_application_that_is_no_async_def_is_named(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    def wrong(given: object) -> None:
+        """As a beginner may write it."""
+
+    heard = "returned NoneType, not an awaitable: write `async def"
+    config = settings(tmp_path, event_attempts=1)
+    async with open_lab(App(on_answer=wrong), config) as lab:  # type: ignore[arg-type]
+        assert (await lab.request("GET", "/answer")).status == 500
+        (line,) = await lab.lines("answers")
+        assert line["error"] == f"TypeError: on_answer {heard} on_answer`"
+    app = App(on_stream=wrong, on_event=wrong)  # type: ignore[arg-type]
+    async with open_lab(app, config) as lab:
+        async with lab.stream("call_1") as caller:
+            await caller.start()
+            assert await caller.close_code() == 1011
+        (line,) = await lab.lines("streams", "application_failed")
+        assert line["error"] == f"TypeError: on_stream {heard} on_stream`"
+        assert (await lab.deliver(webhook())).status == 200
+        await settle()
+        (line,) = await lab.lines("webhooks", "set_aside")
+        assert line["error"] == f"TypeError: on_event {heard} on_event`"
+
+
 @pytest.mark.documents("kept-apart")
 async def test_on_stream_raising_closes_with_1011_and_nobody_else_notices(
     tmp_path: Path, autojump_clock: object
