@@ -57,6 +57,7 @@ _HANDLED = (
     " WHERE number = ?"
 )
 _BUSY = 2000  # milliseconds that SQLite waits for another process's lock
+_CACHE = 256  # KiB of pages; the system has the rest of them
 _REMEMBERED = 7 * 24 * 3600.0  # seconds
 
 
@@ -229,6 +230,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"PRAGMA cache_size = -{_CACHE}")
         database.executescript(_SCHEMA)
     except BaseException:
         database.close()
