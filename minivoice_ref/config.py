@@ -41,6 +41,9 @@ class Config:
     work, alone or together, stands in `config_checks.py`.
     """
 
+    workers: int = setting(
+        1, "processes that serve behind the same doors, on a machine with as many cores"
+    )
     listen: str = setting(
         "127.0.0.1:8443", "HOST:PORT of answer_url, webhooks and streams; port 0 picks one"
     )
@@ -67,6 +70,25 @@ class Config:
     data: Path = setting(Path("minivoice-data"), "folder of logs, accepted webhooks and recordings")
     inbox: Path | None = setting(
         None, "file of the accepted webhooks; unset: inbox.sqlite3 in the data folder"
+    )
+    cluster: str | None = setting(
+        None,
+        "redis:// URL of what the nodes of a cluster share; also rediss://, "
+        "redis+sentinel://HOST:PORT,…/SERVICE, redis+cluster://HOST:PORT,…; unset: one machine",
+    )
+    cluster_password: str | None = setting(
+        None,
+        "password of the user that the cluster's URL names, or of the default one",
+        secret=True,
+    )
+    cluster_ca: Path | None = setting(
+        None, "PEM file of an authority to trust beside the system's, for rediss"
+    )
+    cluster_name: str = setting(
+        "minivoice", "what our keys begin with, where several clusters share one Redis"
+    )
+    cluster_replicas: int | None = setting(
+        None, "replicas of Redis that must have an event before its 2xx (WAIT); unset: none"
     )
     webhook_secret: str | None = setting(
         None, "secret of the webhooks' signatures; unset: they are not checked", secret=True
@@ -174,7 +196,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        for name in ("data", "inbox", "tls_cert", "tls_key"):
+        for name in ("data", "inbox", "tls_cert", "tls_key", "cluster_ca"):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, Path(path))
         found = list(problems(self))

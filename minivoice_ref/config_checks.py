@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
+from minivoice_ref.config_cluster import read_cluster_url
 from minivoice_ref.protocol.dialects.detect import ANY, DIALECTS
 from minivoice_ref.protocol.errors import Problem
 
@@ -33,6 +35,7 @@ _CHOICES = {
     "one_channel": ("inbound", "outbound", "mixed"),
     "transport": ("fast", "simple"),
 }
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUTH_FORMS = "write `Basic USER:PASSWORD` or `Bearer TOKEN`"
 
 
@@ -65,6 +68,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _tls_problems(config)
     yield from _exposure_problems(config)
     yield from _access_problems(config)
+    yield from _sharing_problems(config)
     for name, choices in _CHOICES.items():
         chosen = getattr(config, name)
         if chosen not in choices:
@@ -102,6 +106,26 @@ def _address_problems(config: Config) -> Iterator[Problem]:
     if config.public_url is not None and not _is_https_url(config.public_url):
         problem = f"{config.public_url!r} is not an https URL"
         yield Problem("public_url", problem, "write for example https://media.example.com")
+
+
+def _sharing_problems(config: Config) -> Iterator[Problem]:
+    """What several processes cannot do together."""
+    if config.workers > 1 and config.console:
+        problem = f"shows the calls of one process, and {config.workers} workers share its door"
+        yield Problem("console", problem, "leave it out, or serve with one worker")
+    if config.cluster is None:
+        return
+    try:
+        read_cluster_url(config.cluster)
+    except ValueError as exc:
+        mend = "write for example redis://10.0.0.5:6379/0, and set cluster_password beside it"
+        yield Problem("cluster", str(exc), mend)
+    if config.token_key is None:
+        problem = "is needed: a stream may come to another node than the one that gave the answer"
+        yield Problem("token_key", problem, "set the same long random text on every node")
+    if not _CLUSTER_NAME.fullmatch(config.cluster_name):
+        problem = f"{config.cluster_name!r} cannot begin a key"
+        yield Problem("cluster_name", problem, "use letters, digits, . _ and - alone")
 
 
 def _open_console_problems(config: Config) -> Iterator[Problem]:

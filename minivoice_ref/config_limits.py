@@ -45,6 +45,10 @@ class Timeouts:
         10.0, "for a connection that we open (simulator), and to look up where we are to listen"
     )
     response: float = setting(10.0, "for the whole response to a request that we made (simulator)")
+    cluster: float = setting(2.0, "for Redis to answer")
+    lease: float = setting(
+        15.0, "without a sign of a node before others handle its events and forget its streams"
+    )
     speech: float = setting(5.0, "for a speech program to say a text (simulator)")
 
 
@@ -83,6 +87,9 @@ class Limits:
         5.0, "seconds of audio that wait for on_stream before the oldest is dropped"
     )
     calls: int = setting(10000, "calls remembered at once; the longest ended is forgotten first")
+    backlog: int = setting(
+        100000, "events that wait to be handled in a cluster; more are answered 503"
+    )
     capture: int = setting(1073741824, "bytes of one stream's capture file; it ends there")
     log_file: int = setting(104857600, "bytes of a log before a new file is begun")
     log_files: int = setting(10, "full files of each log that are kept")

@@ -110,8 +110,8 @@ def _convert(value: Any, hint: Any) -> Any:
         if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
             return value.lower() in _TRUE
         raise ValueError("true or false")
-    if hint == (float | None):
-        hint = float
+    if hint in (float | None, int | None):
+        hint = float if hint == (float | None) else int
     if hint in (int, float):
         try:
             if isinstance(value, bool) or (hint is int and isinstance(value, float)):

@@ -168,8 +168,9 @@ class Metrics:
         if wanted is None and (address is None or not address.is_loopback):
             raise NotWelcome("without metrics_auth the figures are for this machine only", 403)
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
         """There is no stream here."""
+        await trio.lowlevel.checkpoint()
         return Response.problem(404)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
@@ -250,7 +251,11 @@ class _Streams(Collector):
             ("streams", "Streams that go on", len(self.live)),
             ("streams_lagging", "Streams whose on_stream is behind", now.plain["lagging"]),
             ("calls", "Calls that are remembered", len(shared.calls)),
-            ("inbox_failing", "Whether webhooks cannot be kept", shared.inbox.trouble is not None),
+            (
+                "inbox_failing",
+                "Whether webhooks cannot be kept",
+                shared.commons.trouble is not None,
+            ),
             ("draining", "Whether nobody new is let in", shared.stop.is_set()),
         ):
             yield GaugeMetricFamily(f"minivoice_{name}", what, float(value))

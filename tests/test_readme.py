@@ -121,7 +121,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         "SSL_CERT_FILE": str(folder / "certs" / "ca.pem"),
     }
     here = Receiver(folder, port, environ)
-    (cert,), (serve,) = commands_with("cert"), commands_with("serve")
+    (cert,), (serve, _) = commands_with("cert"), commands_with("serve")
     assert here.run(cert).returncode == 0
     command = [sys.executable, "-m", "minivoice_ref", *serve.split()[1:]]
     with subprocess.Popen(
@@ -167,7 +167,7 @@ def test_the_readmes_conformance_and_doctor_find_the_readmes_receiver_good(
 def test_the_readme_has_no_other_command_in_its_blocks() -> None:
     known = ("cert", "serve", "call", "explain", "conformance", "doctor")
     commands = [command for name in known for command in commands_with(name)]
-    assert len(commands) == 7
+    assert len(commands) == 8
     assert commands_with("") == [] or sorted(commands_with(r"\w+")) == sorted(commands)
 
 

@@ -37,6 +37,7 @@ SUMMARY = "run the receiver: answer_url, webhooks and streams"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings from a file")
+    _add_sharing(parser)
     parser.add_argument("--listen", metavar="HOST:PORT", help="door of everything")
     parser.add_argument(
         "--stream-listen", metavar="HOST:PORT", help="a door of their own for streams"
@@ -82,6 +83,16 @@ def _add_annexes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", action="store_true", default=None, help=metrics)
     tests = "let the console place test calls"
     parser.add_argument("--console-test-calls", action="store_true", default=None, help=tests)
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    """Add what makes one receiver of several processes."""
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes behind the same doors, one a core"
+    )
+    parser.add_argument(
+        "--cluster", metavar="URL", help="Redis that the nodes share: redis://HOST:PORT, rediss://…"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -144,8 +144,9 @@ class Console:
                 answer = Response.problem(404, "the recording is not there any more")
         return hardened(answer)
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
         """Let a browser of ours have the feed; 403 for all others, 404 elsewhere."""
+        await trio.lowlevel.checkpoint()
         if request.path != f"{_PREFIX}/feed":
             return hardened(Response.problem(404))
         refusal = self._access.refuse(request, acts=True)

@@ -94,8 +94,8 @@ class Site(Protocol):
     async def handle_request(self, request: Request) -> Response:
         """Answer one request; its body has been read. A RemoteProtocolError becomes its status."""
 
-    def admit(self, request: Request) -> Admission | Response:
-        """Decide on a good upgrade before it happens; a Response refuses it. Must not block.
+    async def admit(self, request: Request) -> Admission | Response:
+        """Decide on a good upgrade before it happens; a Response refuses it. Must be quick.
 
         A refusal of its own it logs by itself.
         """
@@ -300,7 +300,7 @@ class _Visit:
             self.note("upgrade_refused", path=path, status=refusal.status, why=why)
             await http.refuse(refusal)
             return True
-        answer = self._door.site.admit(request)
+        answer = await self._door.site.admit(request)
         if isinstance(answer, Response):
             await http.refuse(answer)
             return True

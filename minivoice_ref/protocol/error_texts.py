@@ -292,10 +292,10 @@ MV-703 a recording ended before its stream
 cause: The disk or the memory would not take it; the file keeps what was written before.
 mend: Make room on the disk; see that the recordings' folder can be written to.
 MV-704 events cannot be stored or marked
-cause: The inbox's database failed: a full or read-only disk, a lock held by another program; or its
-  file was moved away.
+cause: The inbox failed: a full or read-only disk, a lock held by another program, or its file was
+  moved away; in a cluster, Redis is away or full.
 mend: Make room; let no other program hold inbox.sqlite3 open for writing; bring it back, or begin a
-  new one by a restart.
+  new one by a restart. In a cluster, see how Redis is.
 MV-705 lines of a log were lost
 cause: The disk took no lines for so long that the newest no longer fitted into memory.
 mend: Make room; look how fast the disk is. What is missing can no longer be explained.
@@ -321,6 +321,9 @@ mend: chmod 700 the folder.
 MV-711 the process may open too few files
 cause: `ulimit -n` allows fewer than limits.connections need, so fewer connections are let in.
 mend: Raise the limit on open files (LimitNOFILE in systemd), or lower limits.connections.
+MV-712 what Redis accepts may get lost
+cause: It keeps no append-only file, or may evict keys; a 2xx promised more.
+mend: Set appendonly yes and maxmemory-policy noeviction in Redis's settings.
 MV-801 the host has no address
 cause: DNS knows no address for the name, or its servers did not answer in time.
 mend: Make an A or AAAA record, or correct the name in the URL.

@@ -116,9 +116,9 @@ class WithAnnex:
         """See `Site.handle_request`."""
         return await self._of(request).handle_request(request)
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
         """See `Site.admit`."""
-        return self._of(request).admit(request)
+        return await self._of(request).admit(request)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         """See `Site.handle_stream`."""
@@ -164,8 +164,8 @@ class _Annexes:
     async def handle_request(self, request: Request) -> Response:
         return await self._of(request).handle_request(request)
 
-    def admit(self, request: Request) -> Admission | Response:
-        return self._of(request).admit(request)
+    async def admit(self, request: Request) -> Admission | Response:
+        return await self._of(request).admit(request)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         await self._of(admission.request).handle_stream(socket, admission)

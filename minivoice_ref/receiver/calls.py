@@ -17,6 +17,7 @@ Read next: `app.py`.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -96,13 +97,15 @@ class Calls:
     """The calls that were heard of, at most *limit* of them.
 
     When full, the call that ended longest ago is forgotten first, then the one heard of longest
-    ago. A call with a live stream is never forgotten: its stream waits for its end.
+    ago. A call with a live stream is never forgotten: its stream waits for its end. `on_stream` is
+    called with the call of each stream that begins and may have ended elsewhere.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._going: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
+        self.on_stream: Callable[[str], None] = lambda call_id: None
 
     def __len__(self) -> int:
         return len(self._going) + len(self._ended)
@@ -114,7 +117,13 @@ class Calls:
             while len(self) >= self._limit and self._forget_one():
                 pass
             record = self._going[call_id] = CallRecord(call_id, source)
+        if source == "stream" and not record.ended.is_set():
+            self.on_stream(call_id)
         return record
+
+    def with_streams(self) -> list[str]:
+        """The calls whose streams wait for their end."""
+        return [call_id for call_id, record in self._going.items() if record.streams]
 
     def end(self, call_id: str, status: str) -> None:
         """Note that a call has ended. A second end of the same call changes nothing."""

@@ -11,6 +11,7 @@ Anybody may ask either: they tell no secrets. Read next: `server.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import trio
 
@@ -18,24 +19,33 @@ from minivoice_ref.net.front_door import RETRY_LATER
 from minivoice_ref.net.http import Response
 from minivoice_ref.receiver.shared import Shared
 
-__all__ = ["tell_health", "tell_readiness"]
+__all__ = ["how_it_is", "tell_health", "tell_readiness"]
 
 _NAP = 0.02  # seconds
 
 
-def tell_health(shared: Shared) -> Response:
-    """Say whether calls can be served: 200; 503 while webhooks cannot be kept or we drain."""
+def how_it_is(shared: Shared) -> dict[str, Any]:
+    """How this process is: for `/health`, and for its neighbours."""
     troubles = list(_troubles(shared))
     if shared.journal.trouble is not None:
         troubles.append("the logs cannot be written")
-    document = {
+    return {
         "status": "failing" if troubles else "ok",
         "troubles": troubles,
         "streams": shared.streams,
         "calls": len(shared.calls),
         "refused": shared.overruns.counts,
     }
-    is_well = shared.inbox.trouble is None and not shared.stop.is_set()
+
+
+def tell_health(shared: Shared) -> Response:
+    """Say whether calls can be served: 200; 503 while webhooks cannot be kept or we drain.
+
+    That is how this process is; how its neighbours said that they are stands beside it.
+    """
+    commons = shared.commons
+    document = {**how_it_is(shared), "node": commons.node, "others": dict(commons.others)}
+    is_well = commons.trouble is None and not shared.stop.is_set()
     return Response.json(document, 200 if is_well else 503)
 
 
@@ -63,5 +73,5 @@ async def tell_readiness(shared: Shared) -> Response:
 def _troubles(shared: Shared) -> Iterator[str]:
     if shared.stop.is_set():
         yield "about to stop: no new streams"
-    if shared.inbox.trouble is not None:
+    if shared.commons.trouble is not None:
         yield "webhooks cannot be stored"

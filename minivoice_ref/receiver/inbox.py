@@ -11,28 +11,44 @@ of its data: the call and the name alone, as the platform advises, would drop th
 longer than the platform retries: its schedule is not documented (setting `webhook_memory`).
 
 What a row is worth: `waiting`, then `handled` or `set_aside`; nothing is ever deleted that was not
-handled. A file that somebody deletes or moves away can still be written to, but nobody would find
-it at the next start: nothing is accepted into it until it is back. This module knows neither HTTP
-nor the application. Read next: `worker.py`.
+handled. Whoever handles an event has *claimed* its call. A claim ends with the process that made
+it, so it need not survive a power failure, and its commit is not synced. A file that somebody
+deletes or moves away can still be written to, but nobody would find it at the next start: nothing
+is accepted into it until it is back.
+
+An `Inbox` is the commons of a process that is alone: it has no neighbours to speak of. This module
+knows neither HTTP nor the application. Read next: `returned.py`, `neighbours.py`, `worker.py`.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from minivoice_ref.config import ConfigError
-from minivoice_ref.protocol.errors import MiniVoiceError, Problem
+import trio
+
+from minivoice_ref.config import ConfigError, Limits
+from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.protocol.webhooks import CallEvent
-from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.calls import Calls
+from minivoice_ref.receiver.commons import (
+    LONGEST_RETRY,
+    Doubt,
+    InboxFailed,
+    SharedStream,
+    Tell,
+    WaitingEvent,
+    end_of_call,
+)
+from minivoice_ref.receiver.disk import Disk, OpenDisk
+from minivoice_ref.receiver.returned import Returned, open_returned, returned_before
 
-__all__ = ["Inbox", "InboxFailed", "WaitingEvent", "open_inbox"]
+__all__ = ["Inbox", "connect", "open_inbox"]
 
 _T = TypeVar("_T")
 
@@ -51,34 +67,32 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS events_waiting ON events (due, number) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS events_handled ON events (accepted) WHERE state = 'handled';
+CREATE TABLE IF NOT EXISTS claims (
+    call_id  TEXT PRIMARY KEY,
+    number   INTEGER NOT NULL,
+    node     TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS ended (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    call_id  TEXT NOT NULL,
+    status   TEXT NOT NULL,
+    accepted REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ended_calls ON ended (call_id);
 """
-_HANDLED = (
-    "UPDATE events SET state = 'handled', attempts = attempts + 1, body = x'', error = NULL"
-    " WHERE number = ?"
-)
+_NEXT = """
+SELECT number, due FROM events
+WHERE state = 'waiting' AND call_id NOT IN (SELECT call_id FROM claims)
+ORDER BY due, number LIMIT 1
+"""
+_HANDLED = "state = 'handled', body = x'', error = NULL"
 _BUSY = 2000  # milliseconds that SQLite waits for another process's lock
 _CACHE = 256  # KiB of pages; the system has the rest of them
 _REMEMBERED = 7 * 24 * 3600.0  # seconds
 
 
-class InboxFailed(MiniVoiceError):
-    """The database cannot do what was asked of it: full, read-only, locked, damaged, no memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingEvent:
-    """An event that is to be handled: its row, and when it is due (Unix seconds)."""
-
-    number: int
-    call_id: str
-    event: str
-    body: bytes
-    attempts: int
-    due: float
-
-
 class Inbox:
-    """The events that were accepted. Made by `open_inbox`.
+    """The events that were accepted. Made by `open_inbox`; see `Commons` for what it can do.
 
     Every method runs as one piece of disk work, hence one after another; cancelled while it runs,
     it still runs to its end. Each raises InboxFailed where the database does, and `trouble` says
@@ -87,94 +101,188 @@ class Inbox:
 
     def __init__(
         self,
-        database: sqlite3.Connection,
         path: Path,
+        database: sqlite3.Connection,
         disk: Disk,
+        returned: Returned,
+        *,
         clock: Callable[[], float],
-        remembered: float = _REMEMBERED,
+        remembered: float,
+        node: str,
     ) -> None:
         self._path = path
         self._file = os.stat(path)
-        self._remembered = remembered
         self._database = database
         self._disk = disk
+        self._returned = returned
         self._clock = clock
+        self._remembered = remembered
+        self.node = node
         self.trouble: str | None = None
+        self.others: Mapping[str, Mapping[str, Any]] = {}
+
+    # --- those who died ---
+
+    async def recover(self) -> None:
+        """Bury whoever had a claim and died, and the one of our name before us."""
+        await self._run(self._recover, writes=False)  # mostly there is nothing to write
+
+    def _recover(self) -> None:
+        with self._transaction():
+            for (node,) in self._database.execute(
+                "SELECT node FROM claims UNION SELECT ?", (self.node,)
+            ).fetchall():
+                if self._is_dead(node):
+                    self._bury(node)
+
+    def _is_dead(self, node: str) -> bool:
+        """Whether nobody of that name has the database open, now that we begin: we are alone."""
+        del node
+        return True
+
+    def _bury(self, node: str) -> None:
+        """Mark what a *node* had handled when it died, and free what it had claimed."""
+        had_handled = returned_before(self._path, node)
+        waiting = "SELECT number, key FROM events WHERE state = 'waiting'"
+        for number, key in self._database.execute(waiting).fetchall():
+            if had_handled(key):
+                self._database.execute(f"UPDATE events SET {_HANDLED} WHERE number = ?", (number,))
+        self._database.execute("DELETE FROM claims WHERE node = ?", (node,))
+
+    # --- events ---
 
     async def accept(self, event: CallEvent, body: bytes) -> bool:
-        """Commit an event as it came; return whether it is new. When this returns, it is safe."""
-        now = self._clock()
-        return await self._run(
-            lambda: self._database.execute(
+        """Commit an event as it came; see `Commons.accept`."""
+        return await self._run(partial(self._accept, event, body))
+
+    def _accept(self, event: CallEvent, body: bytes) -> bool:
+        now, end = self._clock(), end_of_call(event)
+        with self._transaction():
+            new = self._database.execute(
                 "INSERT INTO events (key, call_id, event, body, accepted, due)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
                 (event.key, event.call.id, event.event, body, now, now),
-            ).rowcount
-            == 1
-        )
+            )
+            if new.rowcount == 1 and end is not None:
+                statement = "INSERT INTO ended (call_id, status, accepted) VALUES (?, ?, ?)"
+                self._database.execute(statement, (*end, now))
+        return new.rowcount == 1
 
-    async def first_waiting(self, except_calls: Collection[str]) -> WaitingEvent | None:
-        """The event that is due first, those of some calls left out; None where none waits."""
-        # The caller may change its collection while the statement waits for the disk.
-        calls = tuple(except_calls)
-        marks = ", ".join("?" * len(calls))
-        row = await self._run(
-            lambda: self._database.execute(
-                "SELECT number, call_id, event, body, attempts, due FROM events"
-                f" WHERE state = 'waiting' AND call_id NOT IN ({marks})"
-                " ORDER BY due, number LIMIT 1",
-                calls,
-            ).fetchone(),
-            writes=False,
-        )
-        return None if row is None else WaitingEvent(*row)
+    async def take(self) -> WaitingEvent | float:
+        """Claim an event that is due; see `Commons.take`."""
+        while True:
+            row = await self._run(lambda: self._database.execute(_NEXT).fetchone(), writes=False)
+            if row is None:
+                return float("inf")
+            number, due = row
+            wait = due - self._clock()
+            if 0 < wait <= LONGEST_RETRY:  # beyond that a clock was set back: it is due
+                return float(wait)
+            event = await self._run(partial(self._claim, number))
+            if event is not None:
+                return event
 
-    async def handled(self, number: int) -> None:
+    def _claim(self, number: int) -> WaitingEvent | None:
+        """Make an event ours, where no neighbour was faster."""
+        now = self._clock()
+        with self._transaction(synced=False):
+            claimed = self._database.execute(
+                "INSERT INTO claims (call_id, number, node)"
+                " SELECT call_id, number, ? FROM events WHERE number = ? AND state = 'waiting'"
+                " AND due NOT BETWEEN ? AND ? ON CONFLICT (call_id) DO NOTHING",
+                (self.node, number, now + 0.001, now + LONGEST_RETRY),
+            )
+            if claimed.rowcount != 1:
+                return None
+            statement = "UPDATE events SET attempts = attempts + 1 WHERE number = ?"
+            self._database.execute(statement, (number,))
+            statement = "SELECT number, call_id, event, body, attempts FROM events WHERE number = ?"
+            found, *rest = self._database.execute(statement, (number,)).fetchone()
+        return WaitingEvent(str(found), *rest)
+
+    async def returned(self, event: WaitingEvent, key: str) -> None:  # noqa: ASYNC910
+        """Note it where no commit is waited for; see `returned.py`."""
+        await self._returned.note(event.id, key)
+
+    async def handled(self, event: WaitingEvent) -> None:
         """Note that an event was handled. Its body is let go, its key stays."""
-        await self._update(_HANDLED, number)
+        await self._release(event, _HANDLED)
+        self._returned.forget(event.id)
 
-    async def recognise(self, is_handled: Callable[[str], bool]) -> None:
-        """Mark the waiting events whose keys *is_handled* knows; see `returned.py`."""
+    async def failed(self, event: WaitingEvent, error: str, wait: float) -> None:
+        """Note that handling failed; see `Commons.failed`."""
+        await self._release(event, "error = ?, due = ?", error, self._clock() + wait)
+
+    async def set_aside(self, event: WaitingEvent, error: str) -> None:
+        """Note that an event is not to be tried again; see `Commons.set_aside`."""
+        await self._release(event, "state = 'set_aside', error = ?", error)
+
+    async def _release(self, event: WaitingEvent, change: str, *values: object) -> None:
+        """Change an event's row and end the claim."""
 
         def work() -> None:
-            waiting = "SELECT number, key FROM events WHERE state = 'waiting'"
-            for number, key in self._database.execute(waiting).fetchall():
-                if is_handled(key):
-                    self._database.execute(_HANDLED, (number,))
+            with self._transaction():
+                statement = f"UPDATE events SET {change} WHERE number = ?"
+                self._database.execute(statement, (*values, int(event.id)))
+                statement = "DELETE FROM claims WHERE number = ?"
+                self._database.execute(statement, (int(event.id),))
 
-        await self._run(work, writes=False)  # mostly there is nothing to write
+        await self._run(work)
 
-    async def failed(self, number: int, error: str, due: float) -> None:
-        """Note that handling failed, and when (Unix seconds) it is to be tried again."""
-        await self._update(
-            "UPDATE events SET attempts = attempts + 1, error = ?, due = ? WHERE number = ?",
-            error,
-            due,
-            number,
-        )
-
-    async def set_aside(self, number: int, error: str) -> None:
-        """Note that an event is not to be tried again until a person has looked at it."""
-        await self._update(
-            "UPDATE events SET state = 'set_aside', attempts = attempts + 1, error = ?"
-            " WHERE number = ?",
-            error,
-            number,
-        )
-
-    async def forget_handled(self) -> None:
+    async def tidy(self) -> None:
         """Delete the keys of events that were handled and are old enough."""
         before = self._clock() - self._remembered
-        statement = "DELETE FROM events WHERE state = 'handled' AND accepted < ?"
+
+        def work() -> None:
+            statement = "DELETE FROM events WHERE state = 'handled' AND accepted < ?"
+            self._database.execute(statement, (before,))
+            self._database.execute("DELETE FROM ended WHERE accepted < ?", (before,))
+
         # Mostly there is nothing to delete, and then nothing is written.
-        await self._run(lambda: self._database.execute(statement, (before,)), writes=False)
+        await self._run(work, writes=False)
 
     async def check(self) -> None:
         """Write something, to see whether that can be done again after a trouble."""
-        await self._update("PRAGMA user_version = 1")  # written anew though it is the same
+        # Written anew though it is the same.
+        await self._run(lambda: self._database.execute("PRAGMA user_version = 1"))
 
-    async def _update(self, statement: str, *values: object) -> None:
-        await self._run(lambda: self._database.execute(statement, values))
+    # --- neighbours: none ---
+
+    async def enter(self, stream: SharedStream, limits: Limits) -> int:
+        """Nothing to do: what this process knows of its streams is all there is."""
+        await trio.lowlevel.checkpoint()
+        del stream, limits
+        return 0
+
+    def leave(self, stream: SharedStream) -> None:
+        """Nothing to do."""
+
+    async def streams(self) -> Sequence[SharedStream]:
+        """None that this process does not know by itself."""
+        await trio.lowlevel.checkpoint()
+        return ()
+
+    async def run(self, calls: Calls, look: Callable[[], None], tell: Tell, doubt: Doubt) -> None:
+        """Nothing to hear."""
+        await trio.lowlevel.checkpoint()
+        del calls, look, tell, doubt
+
+    # --- the database ---
+
+    @contextmanager
+    def _transaction(self, *, synced: bool = True) -> Iterator[None]:
+        """One commit of all that the block does, or of nothing."""
+        self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        finally:
+            self._database.execute("PRAGMA synchronous = FULL")
 
     async def _run(self, work: Callable[[], _T], *, writes: bool = True) -> _T:
         try:
@@ -200,13 +308,20 @@ class Inbox:
 
 @asynccontextmanager
 async def open_inbox(
-    path: Path, disk: Disk, *, clock: Callable[[], float], remembered: float = _REMEMBERED
+    path: Path, disk: OpenDisk, *, clock: Callable[[], float], remembered: float = _REMEMBERED
 ) -> AsyncIterator[Inbox]:
     """Open the database at *path*, or make it, while the block runs. May raise ConfigError.
 
-    *disk* must run one piece of work at a time: there is one connection to the database. The keys
-    of handled events are kept for *remembered* seconds.
+    It must be ours alone. The keys of handled events are kept for *remembered* seconds.
     """
+    node, only = "alone", disk(1)  # there is one connection to the database
+    async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
+        yield Inbox(path, database, only, returned, clock=clock, remembered=remembered, node=node)
+
+
+@asynccontextmanager
+async def connect(path: Path, disk: Disk) -> AsyncIterator[sqlite3.Connection]:
+    """A connection to the database at *path* while the block runs. May raise ConfigError."""
     try:
         database = await disk.run(lambda: _connect(path))
     except (OSError, sqlite3.Error) as exc:
@@ -216,7 +331,7 @@ async def open_inbox(
         mend = "move it away or restore it" if damaged else "name a folder that we may write to"
         raise ConfigError([Problem("data", why, mend)]) from exc
     try:
-        yield Inbox(database, path, disk, clock, remembered)
+        yield database
     finally:
         database.close()
 

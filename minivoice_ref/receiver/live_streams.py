@@ -1,4 +1,4 @@
-"""How many streams there are: in all, of each call, with each token.
+"""How many streams this process has: in all, of each call, with each token.
 
 A token ties a stream to a call and is good until it expires. So a stream that broke may be opened
 again with it, which is logged; but it carries two live streams at most, because the platform may
@@ -6,7 +6,8 @@ open one socket for each track, and a third is somebody else. Both numbers are a
 (`limits.streams_per_token`, `token_lifetime`).
 
 A place is taken before the upgrade, so that who comes too late reads an HTTP status, and given back
-when the connection is over. Knows neither sockets nor logs. Read next: `routes.py`.
+when the connection is over. What the neighbours have of the same call or token only the commons
+know. This module knows neither sockets nor logs. Read next: `routes.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from minivoice_ref.config import Limits
 from minivoice_ref.protocol.errors import RemoteProtocolError
-from minivoice_ref.receiver.calls import Subject
+from minivoice_ref.receiver.calls import Subject, new_stream_id
 
 __all__ = ["LiveStreams", "Place", "TooMany"]
 
@@ -45,6 +46,7 @@ class Place:
     """
 
     def __init__(self, streams: LiveStreams, subject: Subject, use: _Use | None) -> None:
+        self.stream_id = new_stream_id()
         self.subject = subject
         self.nth = 1 if use is None else use.opened
         self._streams = streams

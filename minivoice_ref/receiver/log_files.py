@@ -4,14 +4,15 @@
     answers.jsonl.1   what was written before it, `.2` before that, and so on
 
 Each piece of work opens the file anew, so that whoever rotates logs from outside may move it away
-at any time. A line that a full disk or a killed process cut short is ended by the next one, and
-whoever reads skips it.
+at any time. Several workers may write to one log: whoever writes holds the file's lock. A line that
+a full disk or a killed process cut short is ended by the next one, and whoever reads skips it.
 
 Blocking: for a `Disk`. Read next: `inbox.py`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def append(
     for log, data in lines.items():
         path = log_file(folder, log)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = _open_locked(path)
             try:
                 _end_torn_line(descriptor)
                 written = 0
@@ -45,12 +46,11 @@ def append(
                     written += os.write(descriptor, data[written:])
                     # A line that was cut in two is kept whole for the next try.
                     left[log] = data[data.rfind(b"\n", 0, written) + 1 :]
-                is_full = os.fstat(descriptor).st_size >= limits.log_file
+                del left[log]
+                if os.fstat(descriptor).st_size >= limits.log_file:
+                    _begin_anew(folder, log, limits.log_files)
             finally:
                 os.close(descriptor)
-            del left[log]
-            if is_full:
-                _begin_anew(folder, log, limits.log_files)
         except OSError as exc:
             return left, f"{path.name}: {exc.strerror or exc}"
     return left, None
@@ -81,6 +81,21 @@ def last_lines(folder: Path, log: str, most: int) -> Iterator[bytes]:
                 yield from file
         except FileNotFoundError:  # never written, or moved away just now
             continue
+
+
+def _open_locked(path: Path) -> int:
+    """Open a log and hold its lock until it is closed."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # While we waited for the lock its holder may have made this file an older one.
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _end_torn_line(descriptor: int) -> None:

@@ -44,12 +44,12 @@ from minivoice_ref.protocol.signing import (
 )
 from minivoice_ref.protocol.webhooks import EVENTS, CallEvent, format_time, read_event
 from minivoice_ref.receiver.answers import give_answer
-from minivoice_ref.receiver.calls import Subject, new_stream_id, usable_call_id
+from minivoice_ref.receiver.calls import Subject, usable_call_id
+from minivoice_ref.receiver.commons import InboxFailed, SharedStream
 from minivoice_ref.receiver.codes import code_of_connection, code_of_refusal, subject_of
 from minivoice_ref.receiver.endings import OnStreamFailed
 from minivoice_ref.receiver.entry import Entry, NotWelcome
 from minivoice_ref.receiver.health import tell_health, tell_readiness
-from minivoice_ref.receiver.inbox import InboxFailed
 from minivoice_ref.receiver.journal import Log, told_of
 from minivoice_ref.receiver.live_streams import Place, TooMany
 from minivoice_ref.receiver.shared import Shared
@@ -110,28 +110,31 @@ class ReceiverSite:
         except RemoteProtocolError as exc:
             return self._refuse(request, route.log, exc)
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
         """Decide on an upgrade.
 
         404 where no streams are, 401 or 403 for who may not, 429 or 503 where there are too many.
         """
+        await trio.lowlevel.checkpoint()
         try:
             if not self._is_stream(request):
                 raise RemoteProtocolError("no stream here", status=404)
             self._entry.check_network(request)
             self._entry.check_stream(request)
-            place = self._place(request.path.removeprefix(_STREAM).strip("/"))
+            token = request.path.removeprefix(_STREAM).strip("/")
+            place, expires_at = self._place(token)
+            leave = await self._enter(place, token, expires_at)
         except RemoteProtocolError as exc:
             return self._refuse(request, "streams", exc)
         proposed = proposed_subprotocols(request)
         chosen = choose_subprotocol(proposed, self._shared.config.dialect)
-        return Admission(request, chosen, context=place, release=place.release)
+        return Admission(request, chosen, context=place, release=leave)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:
         """Look after an admitted stream until its end."""
         request, known, place = admission.request, known_subprotocols(), admission.context
         assert isinstance(place, Place)
-        stream_id, subject = new_stream_id(), place.subject
+        stream_id, subject = place.stream_id, place.subject
         current_stream.set(stream_id)
         if place.nth > 1:
             self._shared.journal.note(
@@ -193,7 +196,7 @@ class ReceiverSite:
             "status": status and excerpt(status, limit),
         }
         try:
-            new = await self._shared.inbox.accept(event, request.body)
+            new = await self._shared.commons.accept(event, request.body)
         except InboxFailed as exc:
             level, code = logging.ERROR, "MV-607"
             note("webhooks", "not_stored", level=level, code=code, why=str(exc), **told)
@@ -250,10 +253,10 @@ class ReceiverSite:
     def _is_stream(self, request: Request) -> bool:
         return self._streams and f"{request.path}/".startswith(f"{_STREAM}/")
 
-    def _place(self, token: str) -> Place:
-        """A place for the stream whose token it is. Raises BadToken and TooMany.
+    def _place(self, token: str) -> tuple[Place, float | None]:
+        """A place for the stream whose token it is, and when that expires.
 
-        Where streams are let in without a token, it is nobody's.
+        Raises BadToken and TooMany. Where streams are let in without a token, it is nobody's.
         """
         shared = self._shared
         enter, now = shared.live_streams.enter, shared.clock()
@@ -262,8 +265,39 @@ class ReceiverSite:
         except BadToken:
             if shared.config.require_token:
                 raise
-            return enter(Subject(), None, now, now)
-        return enter(Subject.from_token(read.subject), token, read.expires_at, now)
+            return enter(Subject(), None, now, now), None
+        return enter(Subject.from_token(read.subject), token, read.expires_at, now), read.expires_at
+
+    async def _enter(
+        self, place: Place, token: str, expires_at: float | None
+    ) -> Callable[[], None]:
+        """Tell the neighbours of a stream that has a place; return how to give both back.
+
+        Raises TooMany. While the neighbours cannot be asked, what this process knows has to do.
+        """
+        await trio.lowlevel.checkpoint()
+        commons = self._shared.commons
+        nobodys = place.subject == Subject()
+        stream = SharedStream(
+            place.stream_id,
+            "" if nobodys else str(place.subject),
+            SharedStream.digest(None if expires_at is None else token),
+            commons.node,
+            expires_at or 0.0,
+        )
+
+        def leave() -> None:
+            place.release()
+            commons.leave(stream)
+
+        try:
+            place.nth = max(place.nth, await commons.enter(stream, self._shared.config.limits))
+        except InboxFailed:
+            self._shared.worker.look()
+        except BaseException:
+            leave()
+            raise
+        return leave
 
     def _refuse(
         self, request: Request, log: Log, refusal: RemoteProtocolError, headers: Headers = ()

@@ -5,8 +5,9 @@
     server.stop()                      # drain; `serve` returns when it is done
 
     serve
-    ├─ _own                    the data folder is ours alone, as long as we live
-    ├─ inbox, journal          opened first, closed last: what was accepted or noted is on the disk
+    ├─ own_folders             the data folder is ours alone, as long as we live
+    ├─ commons, journal        opened first, closed last: what was accepted or noted is kept
+    ├─ commons.run             hears from the neighbours, if there are any
     └─ workers
        ├─ worker.run           hands committed events to app.on_event
        ├─ annex.run            the console, if there is one
@@ -25,38 +26,35 @@ drains, the second one insists. This is the last module of the room; begin again
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import trio
 
 from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.net.front_door import serve_doors
-from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.annex import Annex, OpenAnnex
 from minivoice_ref.receiver.app import App, checked
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.disk import OpenDisk, ThreadDisk
 from minivoice_ref.receiver.doors import Addresses, Listen, Urls, listen_tcp, open_doors
-from minivoice_ref.receiver.inbox import Inbox, open_inbox
-from minivoice_ref.receiver.journal import Journal, open_journal
+from minivoice_ref.receiver.health import how_it_is
+from minivoice_ref.receiver.journal import Journal
 from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.open_files import allow_open_files, fit_to_open_files
 from minivoice_ref.receiver.overruns import Overruns
-from minivoice_ref.receiver.returned import Returned, open_returned
 from minivoice_ref.receiver.shared import Shared
+from minivoice_ref.receiver.stores import open_stores
 from minivoice_ref.receiver.watchdog import watched_loop
 from minivoice_ref.receiver.worker import Worker
+from minivoice_ref.receiver.workers import Membership, listen_shared, supervise
 
 __all__ = ["Listen", "Server", "Urls", "listen_tcp", "serve", "serve_until_signal"]
 
@@ -70,12 +68,12 @@ class Server:
 
     urls: Urls
     public_urls: Urls | None
-    _stop: trio.Event = field(repr=False)
+    _drain: Callable[[], None] = field(repr=False)
     _read_certificate_anew: Callable[[], None] = field(repr=False)
 
     def stop(self) -> None:
         """Drain: nobody new comes in, the others have `timeouts.grace` seconds. May be repeated."""
-        self._stop.set()
+        self._drain()
 
     def reload(self) -> None:
         """Read the certificate anew, for new connections. If that fails, the log says so."""
@@ -90,6 +88,7 @@ async def serve(
     disk: OpenDisk = ThreadDisk,
     clock: Callable[[], float] = time.time,
     annex: OpenAnnex | None = None,
+    worker: str | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a receiver until `Server.stop` was called and all has drained.
@@ -98,26 +97,27 @@ async def serve(
     streams say 1001, recordings and logs are closed whole. Raises ConfigError where a setting
     cannot work on this machine: an address, a certificate, the data folder, which is one
     receiver's at a time. *annex* makes whoever watches and has pages of its own, such as
-    `console.open_console`. *listen*, *disk* and *clock* (Unix seconds) are there for tests in
-    virtual time.
+    `console.open_console`. *worker* is the name of one of several processes that share the data
+    folder, which is their parent's (`workers.py`). *listen*, *disk* and *clock* (Unix seconds) are
+    there for tests in virtual time.
     """
     app = checked(app)
     config, few = fit_to_open_files(config)
     token_key = config.token_key or secrets.token_urlsafe(32)
     async with (
         open_doors(config, listen) as addresses,
-        _open_stores(config, token_key, disk, clock) as (inbox, returned, journal),
+        open_stores(config, token_key, disk, clock, worker) as (commons, journal),
+        _until_the_end() as hearing,
         trio.open_nursery() as workers,
     ):
-        attempts = config.event_attempts
-        worker = Worker(inbox, returned, app.on_event, journal, clock=clock, attempts=attempts)
+        events = Worker(commons, app.on_event, journal, attempts=config.event_attempts)
         shared = Shared(
             app=app,
             config=config,
             calls=Calls(config.limits.calls),
             journal=journal,
-            inbox=inbox,
-            worker=worker,
+            commons=commons,
+            worker=events,
             overruns=Overruns(journal),
             live_streams=LiveStreams(config.limits),
             recordings=disk(_RECORDING_THREADS),
@@ -126,7 +126,8 @@ async def serve(
             token_key=token_key,
             stream_base=addresses.stream_base(config),
         )
-        workers.start_soon(worker.run)
+        workers.start_soon(events.run)
+        hearing.start_soon(_hear, shared)
         if annex is not None:
             shared.annex = annex(shared, shared.stop)
             journal.on_line = shared.annex.line
@@ -135,8 +136,27 @@ async def serve(
             async with _serving(shared, addresses) as server:
                 task_status.started(server)
         shared.overruns.tell_the_rest()
-        worker.stop()
+        events.stop()
         workers.cancel_scope.deadline = trio.current_time() + config.timeouts.finish
+
+
+@asynccontextmanager
+async def _until_the_end() -> AsyncIterator[trio.Nursery]:
+    """A nursery for what is needed as long as anything else runs, and no longer."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+async def _hear(shared: Shared) -> None:
+    """Hear from the neighbours, and have them hear of us."""
+    doubt = partial(shared.journal.note, "streams", "settings", code="MV-712", setting="cluster")
+    await shared.commons.run(
+        shared.calls,
+        shared.worker.look,
+        lambda: how_it_is(shared),
+        lambda why: doubt(why=why),
+    )
 
 
 @asynccontextmanager
@@ -159,7 +179,7 @@ async def _serving(shared: Shared, addresses: Addresses) -> AsyncIterator[Server
             partial(serve_doors, doors, shared.stop, limits=limits, timeouts=timeouts)
         )
         public = addresses.public_urls(config)
-        yield Server(addresses.urls, public, shared.stop, read_certificate_anew)
+        yield Server(addresses.urls, public, shared.stop.set, read_certificate_anew)
 
 
 def _tell_doubts(shared: Shared, addresses: Addresses, few: str | None) -> None:
@@ -197,18 +217,56 @@ async def serve_until_signal(
     """Run a receiver until SIGINT or SIGTERM: the first one drains, the second one insists.
 
     SIGHUP reads the certificate anew. The process may then open as many files as the system lets
-    it. Must run in the main thread. Raises as `serve` does.
+    it. With several `workers`, this program is started once more for each of them, and only they
+    serve (`workers.py`). Must run in the main thread. Raises as `serve` does.
     """
     allow_open_files()
+    worker = Membership.from_environ()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        insist = trio.CancelScope()
-        async with trio.open_nursery() as root:
-            with insist:
-                async with trio.open_nursery() as serving:
-                    server = await serving.start(partial(serve, app, config, annex=annex))
-                    on_started(server)
-                    root.start_soon(_obey, signals, server, insist)
-            root.cancel_scope.cancel()
+        if worker is None and config.workers > 1:
+            await supervise(config, signals, partial(_tell_started, on_started))
+        elif worker is None:
+            start = partial(serve, app, config, annex=annex)
+            await _serve_obeying(signals, start, on_started)
+        else:
+            config = worker.apply(config)
+            start = partial(
+                serve, app, config, annex=annex, listen=listen_shared, worker=worker.name
+            )
+            await _serve_obeying(signals, start, lambda server: None, worker)
+
+
+async def _serve_obeying(
+    signals: AsyncIterator[int],
+    start: Callable[..., Awaitable[None]],
+    on_started: Callable[[Server], None],
+    worker: Membership | None = None,
+) -> None:
+    """Run a receiver that obeys signals; as a *worker*, only as long as it has a parent."""
+    insist = trio.CancelScope()
+    async with trio.open_nursery() as root:
+        with insist:
+            async with trio.open_nursery() as serving:
+                server: Server = await serving.start(start)
+                root.start_soon(_obey, signals, server, insist)
+                if worker is not None:
+                    root.start_soon(_stay, worker, server)
+                on_started(server)
+        root.cancel_scope.cancel()
+
+
+async def _stay(worker: Membership, server: Server) -> None:
+    """Serve as a worker as long as there is a parent."""
+    public = server.public_urls and asdict(server.public_urls)
+    await worker.stay({"urls": asdict(server.urls), "public_urls": public})
+    server.stop()
+
+
+def _tell_started(on_started: Callable[[Server], None], told: Mapping[str, Any]) -> None:
+    """Say for the workers where their doors are. Signals are what they obey."""
+    public = told["public_urls"] and Urls(**told["public_urls"])
+    drain, reload = (partial(signal.raise_signal, n) for n in (signal.SIGTERM, signal.SIGHUP))
+    on_started(Server(Urls(**told["urls"]), public, drain, reload))
 
 
 async def _obey(signals: AsyncIterator[int], server: Server, insist: trio.CancelScope) -> None:
@@ -221,62 +279,3 @@ async def _obey(signals: AsyncIterator[int], server: Server, insist: trio.Cancel
         else:
             told_to_stop = True
             server.stop()
-
-
-@asynccontextmanager
-async def _open_stores(
-    config: Config, token_key: str, disk: OpenDisk, clock: Callable[[], float]
-) -> AsyncIterator[tuple[Inbox, Returned, Journal]]:
-    """Make the data folder ours, and open in it what must not get lost."""
-    _make_folder(config.data)
-    path = config.inbox or config.data / "inbox.sqlite3"
-    with ExitStack() as locks:
-        locks.enter_context(_own("data", config.data / "receiver.lock"))
-        if config.inbox is not None:
-            locks.enter_context(_own("inbox", path.with_name(f"{path.name}.lock")))
-        async with (
-            open_inbox(path, disk(1), clock=clock, remembered=config.webhook_memory) as inbox,
-            open_returned(path.with_name(f"{path.name}.returned"), disk(1)) as returned,
-            open_journal(
-                config.data,
-                disk(1),
-                clock=clock,
-                secrets=[*config.secrets, token_key],
-                limits=config.limits,
-                timeouts=config.timeouts,
-            ) as journal,
-        ):
-            yield inbox, returned, journal
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the data folder, for the owner's eyes only."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        why = f"{folder} cannot be made: {exc.strerror or exc}"
-        raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
-
-
-@contextmanager
-def _own(setting: str, path: Path) -> Iterator[None]:
-    """Hold the lock file *path*: two receivers with one inbox would handle an event twice.
-
-    The kernel lets go of the lock when its holder dies. The file stays: a file that is deleted
-    while another waits for it would be two locks.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as exc:
-        why = f"{path} cannot be used: {exc.strerror or exc}"
-        raise ConfigError([Problem(setting, why, "name a place that we may write to")]) from exc
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            why = f"{path.parent} is in use by another receiver"
-            mend = f"stop that one, or give this one a {setting} of its own"
-            raise ConfigError([Problem(setting, why, mend)]) from exc
-        yield
-    finally:
-        os.close(descriptor)

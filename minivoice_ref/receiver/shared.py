@@ -1,6 +1,7 @@
 """What the receiver's parts share while it runs, made once by `server.py` and handed to each.
 
-Nothing here is global: two receivers in one program share nothing.
+Nothing here is global: two receivers in one program share nothing. What several processes share
+is behind `commons`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from minivoice_ref.config import Config
 from minivoice_ref.receiver.annex import Annex
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.calls import Calls
+from minivoice_ref.receiver.commons import Commons
 from minivoice_ref.receiver.disk import Disk
-from minivoice_ref.receiver.inbox import Inbox
 from minivoice_ref.receiver.journal import Journal
 from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.overruns import Overruns
@@ -38,7 +39,7 @@ class Shared:
     config: Config
     calls: Calls
     journal: Journal
-    inbox: Inbox
+    commons: Commons
     worker: Worker
     overruns: Overruns
     live_streams: LiveStreams

@@ -5,10 +5,11 @@ nobody but itself. Several calls are worked on at once, but of one call only one
 failing event is tried again after 1, 2, 4 … up to 300 seconds, and other events pass it in the
 meantime; after as many tries as the setting `event_attempts` allows it is set aside.
 
-*Once* means: as soon as `on_event` has returned that is noted (`returned.py`), then the row is
+*Once* means: as soon as `on_event` has returned that is noted (`returned.py`), then the event is
 marked, and nothing is handed over twice while this process lives. If it is killed inside
-`on_event`, or in the instant until the note is written, the event comes again after the restart: an
-application that must not see this keeps `event.key`.
+`on_event`, or in the instant until the note is written, the event comes again, after the restart or
+at a neighbour: an application that must not see this keeps `event.key`. An event that kills whoever
+tries it is set aside after as many attempts.
 
 Read next: `media_stream.py`.
 """
@@ -25,15 +26,20 @@ import trio
 
 from minivoice_ref.protocol.redaction import excerpt
 from minivoice_ref.protocol.webhooks import CallEvent, read_event
-from minivoice_ref.receiver.inbox import Inbox, InboxFailed, WaitingEvent
+from minivoice_ref.receiver.commons import (
+    AT_ONCE,
+    LONGEST_RETRY,
+    Commons,
+    InboxFailed,
+    WaitingEvent,
+)
 from minivoice_ref.receiver.journal import Journal, told_of
-from minivoice_ref.receiver.returned import SLOTS, Returned
 
 __all__ = ["OnEvent", "Worker"]
 
 OnEvent: TypeAlias = Callable[[CallEvent], Awaitable[None]]
 
-_FIRST_RETRY, _LONGEST_RETRY = 1.0, 300.0
+_FIRST_RETRY = 1.0  # seconds
 _DATABASE_RETRY = 1.0
 _MOMENT = 5.0  # seconds; SQLite gives up sooner by itself
 _TIDY_EVERY = 3600.0
@@ -41,30 +47,21 @@ _LONGEST_NAME = 400  # characters of an event's name that the log quotes
 
 
 class Worker:
-    """Takes events out of an inbox and hands them to *on_event*.
-
-    An event is tried at most *attempts* times. *clock* tells Unix seconds, because what is due must
-    survive a restart. *returned* is what the last process knew, and is told what this one does.
-    """
+    """Takes events and hands them to *on_event*, each of them *attempts* times at most."""
 
     def __init__(
         self,
-        inbox: Inbox,
-        returned: Returned,
+        commons: Commons,
         on_event: OnEvent,
         journal: Journal,
         *,
-        clock: Callable[[], float],
         attempts: int,
     ) -> None:
-        self._inbox = inbox
-        self._returned = returned
-        self._slots = list(range(SLOTS))
+        self._commons = commons
         self._on_event = on_event
         self._journal = journal
-        self._clock = clock
         self._attempts = attempts
-        self._busy: set[str] = set()
+        self._busy = 0
         self._news = trio.Event()
         self._stopping = False
         self._trouble: str | None = None
@@ -84,13 +81,13 @@ class Worker:
         Cancelled, it cancels the handlers, whose events stay waiting for the next start.
         """
         tidy_at = trio.current_time()
-        await self._insist(partial(self._inbox.recognise, self._returned.knows))
+        await self._insist(self._commons.recover)
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 self._news = trio.Event()
                 if trio.current_time() >= tidy_at:
                     tidy_at = trio.current_time() + _TIDY_EVERY
-                    nursery.start_soon(self._insist, self._inbox.forget_handled)
+                    nursery.start_soon(self._insist, self._commons.tidy)
                 wait = await self._begin_what_is_due(nursery)
                 if not await self._inbox_is_well():
                     wait = _DATABASE_RETRY
@@ -100,64 +97,60 @@ class Worker:
     async def _begin_what_is_due(self, nursery: trio.Nursery) -> float:
         """Start a handler for each event that is due; return the seconds until to look again."""
         await trio.lowlevel.checkpoint()
-        while len(self._busy) < SLOTS and not self._stopping:
+        while self._busy < AT_ONCE and not self._stopping:
             try:
-                event = await self._inbox.first_waiting(self._busy)
+                taken = await self._commons.take()
             except InboxFailed:
                 return _DATABASE_RETRY
-            if event is None:
-                break
-            wait = event.due - self._clock()
-            if 0 < wait <= _LONGEST_RETRY:  # beyond that a clock was set back: it is due
-                return wait
-            self._busy.add(event.call_id)
-            nursery.start_soon(self._handle, event)
+            if not isinstance(taken, WaitingEvent):
+                return taken
+            self._busy += 1
+            nursery.start_soon(self._handle, taken)
         return _TIDY_EVERY
 
     async def _handle(self, waiting: WaitingEvent) -> None:
         """Hand one event over, and mark what came of it."""
-        slot = self._slots.pop()
         try:
             began = trio.current_time()
-            failure = await self._try(waiting, slot)
-            attempt = waiting.attempts + 1
+            failure = await self._try(waiting)
             note = partial(
                 self._journal.note,
                 "webhooks",
                 call_id=waiting.call_id,
                 event=excerpt(waiting.event, _LONGEST_NAME),
-                attempt=attempt,
+                attempt=waiting.attempt,
                 seconds=round(trio.current_time() - began, 3),
             )
             if failure is None:
-                await self._insist(partial(self._inbox.handled, waiting.number))
+                await self._insist(partial(self._commons.handled, waiting))
                 note("handled")
                 return
             told = told_of(failure)
             error = self._journal.without_secrets(told["error"])
             note = partial(note, level=logging.ERROR, **told)
-            if attempt >= self._attempts:
-                await self._insist(partial(self._inbox.set_aside, waiting.number, error))
+            if waiting.attempt >= self._attempts:
+                await self._insist(partial(self._commons.set_aside, waiting, error))
                 note("set_aside", code="MV-609")
                 return
-            wait = min(_FIRST_RETRY * 2**waiting.attempts, _LONGEST_RETRY)
-            due = self._clock() + wait
-            await self._insist(partial(self._inbox.failed, waiting.number, error, due))
+            wait = min(_FIRST_RETRY * 2.0 ** (waiting.attempt - 1), LONGEST_RETRY)
+            await self._insist(partial(self._commons.failed, waiting, error, wait))
             note("failed", code="MV-608", again_in=wait)
         finally:
-            self._busy.discard(waiting.call_id)
-            self._slots.append(slot)
+            self._busy -= 1
             self.look()
 
-    async def _try(self, waiting: WaitingEvent, slot: int) -> Exception | None:
+    async def _try(self, waiting: WaitingEvent) -> Exception | None:
         """Call the application and return what it raised, None where it did not.
 
         A wall: an event whose handling fails is tried again, whatever the failure.
         """
+        if waiting.attempt > self._attempts:  # each time, the process was gone before it could say
+            await trio.lowlevel.checkpoint()
+            return RuntimeError(f"the process ended in each of {self._attempts} attempts")
         try:
             event = read_event(waiting.body)
             await self._on_event(event)
-            await self._returned.note(slot, event.key)
+            await self._commons.returned(waiting, event.key)
         except Exception as exc:
             return exc  # noqa: ASYNC910  # the application has run
         return None
@@ -184,15 +177,15 @@ class Worker:
         """
         await trio.lowlevel.checkpoint()
         self._tell_inbox()
-        if self._inbox.trouble is not None:
+        if self._commons.trouble is not None:
             with suppress(InboxFailed):
-                await self._inbox.check()
+                await self._commons.check()
             self._tell_inbox()
-        return self._inbox.trouble is None
+        return self._commons.trouble is None
 
     def _tell_inbox(self) -> None:
         """Log when the inbox begins to fail and when it works again, not every time."""
-        trouble = self._inbox.trouble
+        trouble = self._commons.trouble
         if (trouble is None) != (self._trouble is None):
             if trouble is None:
                 self._journal.note("webhooks", "inbox", why="works again")

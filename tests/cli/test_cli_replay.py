@@ -146,7 +146,8 @@ class Receiver:
         start = {"type": "start_stream", "stream_url": "wss://receiver.test/stream/a-token"}
         return Response.json({"actions": [{"hold": {}}, start]})
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
+        await trio.lowlevel.checkpoint()
         self.proposed = request.header("sec-websocket-protocol") or ""
         return Response.problem(self.refuse) if self.refuse else Admission(request)
 

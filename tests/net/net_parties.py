@@ -76,7 +76,8 @@ class EchoSite:
             {"path": request.path, "body": request.body.decode("latin-1")}
         )
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
+        await trio.lowlevel.checkpoint()
         if request.path == "/crash":
             raise RuntimeError("the site is broken")
         if request.path == "/stream/wrong-subprotocol":

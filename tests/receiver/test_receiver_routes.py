@@ -138,6 +138,7 @@ async def test_health_counts_streams_and_calls(tmp_path: Path, autojump_clock: o
             await settle()
             response = await lab.request("GET", "/health")
         expected = {"status": "ok", "troubles": [], "streams": 1, "calls": 1, "refused": {}}
+        expected |= {"node": "alone", "others": {}}
         assert (response.status, json.loads(response.body)) == (200, expected)
         assert (await lab.request("HEAD", "/health")).body == b""
         assert (await lab.request("POST", "/health")).status == 405

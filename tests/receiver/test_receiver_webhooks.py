@@ -19,7 +19,8 @@ from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, s
 from minivoice_ref.protocol.webhooks import CallEvent, read_event
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.disk import Disk, InlineDisk
-from minivoice_ref.receiver.inbox import InboxFailed, open_inbox
+from minivoice_ref.receiver.commons import InboxFailed, WaitingEvent
+from minivoice_ref.receiver.inbox import open_inbox
 from minivoice_ref.receiver.server import serve
 
 _T = TypeVar("_T")
@@ -170,24 +171,49 @@ async def test_an_unproven_webhook_is_refused_with_401_and_logged(
     assert not handler.events
 
 
-async def test_a_call_that_becomes_free_while_the_disk_is_slow_breaks_no_statement(
+async def test_a_call_is_busy_until_its_event_has_been_marked(
     tmp_path: Path, autojump_clock: object
 ) -> None:
-    busy = {"call_1"}
+    first, second = webhook("call.created"), webhook("call.completed")
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
+        for body in (first, second):
+            assert await inbox.accept(read_event(body), body)
+        taken = await inbox.take()
+        assert isinstance(taken, WaitingEvent) and taken.event == "call.created"
+        assert await inbox.take() == float("inf")
+        await inbox.handled(taken)
+        taken = await inbox.take()
+        assert isinstance(taken, WaitingEvent) and taken.event == "call.completed"
 
-    class Slow(InlineDisk):
-        async def run(self, work: Callable[[], _T]) -> _T:
-            busy.clear()
-            return await super().run(work)
 
-    async with open_inbox(tmp_path / "inbox", Slow(1), clock=lambda: 0.0) as inbox:
-        busy.add("call_1")
-        assert await inbox.first_waiting(busy) is None
-        assert inbox.trouble is None
+async def test_an_event_that_kills_whoever_tries_it_is_set_aside_after_as_many_attempts(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    body, tried = webhook(), []
+
+    async def on_event(event: CallEvent) -> None:
+        await trio.lowlevel.checkpoint()
+        tried.append(event)
+
+    config = settings(tmp_path, event_attempts=3)
+    config.data.mkdir(parents=True)
+    for number in range(3):  # taken, and never marked
+        path = config.data / "inbox.sqlite3"
+        async with open_inbox(path, InlineDisk, clock=lambda: 0.0) as inbox:
+            await inbox.recover()
+            assert await inbox.accept(read_event(body), body) is (number == 0)
+            taken = await inbox.take()
+            assert isinstance(taken, WaitingEvent) and taken.attempt == number + 1
+    async with open_lab(App(on_event=on_event), config) as lab:
+        await settle()
+        assert states(lab) == {"set_aside": 1}
+        (line,) = await lab.lines("webhooks", "set_aside")
+        assert line["error"] == "RuntimeError: the process ended in each of 3 attempts"
+    assert not tried
 
 
 async def test_an_older_sqlite_can_read_the_inbox(tmp_path: Path, autojump_clock: object) -> None:
-    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0):
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0):
         with sqlite3.connect(tmp_path / "inbox") as database:
             schema = str(database.execute("SELECT sql FROM sqlite_master").fetchall())
         database.close()
@@ -450,18 +476,18 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
         await settle()
         assert states(again) == {"handled": 1}
     assert len(handler.names) == (1 if noted else 2)
-    mode = (config.data / "inbox.sqlite3.returned").stat().st_mode
+    mode = (config.data / "inbox.sqlite3.alone.returned").stat().st_mode
     assert mode & 0o777 == 0o600
 
 
 async def test_a_note_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    (tmp_path / "inbox.sqlite3.returned").mkdir()
+    (tmp_path / "inbox.sqlite3.alone.returned").mkdir()
     with pytest.raises(ConfigError, match="^data: .*returned cannot be used: Is a directory"):
         await serve(App(), Config(listen="127.0.0.1:0", plain=True, data=tmp_path))
 
 
 async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
-    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
         database = inbox._database
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
@@ -561,7 +587,7 @@ async def test_a_single_failure_to_look_for_events_delays_them_by_a_second(
 async def test_a_disk_is_not_well_before_something_has_been_written_to_it(tmp_path: Path) -> None:
     """The real thing: a limit on the size of files stands for a full disk."""
     body = webhook()
-    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
         other = webhook(call_id="call_2")
         assert await inbox.accept(read_event(other), other)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -570,8 +596,9 @@ async def test_a_disk_is_not_well_before_something_has_been_written_to_it(tmp_pa
         try:
             with pytest.raises(InboxFailed):
                 await inbox.accept(read_event(body), body)
-            await inbox.forget_handled()
-            assert await inbox.first_waiting(()) is not None
+            await inbox.tidy()
+            with pytest.raises(InboxFailed):  # there is one, and that it is ours cannot be noted
+                await inbox.take()
             with pytest.raises(InboxFailed):
                 await inbox.check()
             assert inbox.trouble is not None
@@ -587,12 +614,12 @@ async def test_that_the_inbox_can_be_read_does_not_mean_that_it_can_be_written(
 ) -> None:
     disk = FailingDisk()
     body = webhook()
-    async with open_inbox(tmp_path / "inbox", disk, clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", first_disk(disk), clock=lambda: 0.0) as inbox:
         disk.error = sqlite3.OperationalError("database or disk is full")
         with pytest.raises(InboxFailed):
             await inbox.accept(read_event(body), body)
         disk.error = None
-        assert await inbox.first_waiting(()) is None
+        assert await inbox.take() == float("inf")
         assert "disk is full" in str(inbox.trouble)
         assert await inbox.accept(read_event(body), body)
         assert inbox.trouble is None

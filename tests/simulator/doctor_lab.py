@@ -98,7 +98,8 @@ class Patient:
         self.asked += 1
         return self.answer(self)
 
-    def admit(self, request: Request) -> Admission | Response:
+    async def admit(self, request: Request) -> Admission | Response:
+        await trio.lowlevel.checkpoint()
         return self.check_token(self, request) or Admission(request)
 
     async def handle_stream(self, socket: MediaSocket, admission: Admission) -> None:

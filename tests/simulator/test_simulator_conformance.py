@@ -8,11 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import trio
 import trio.testing
 
 from minivoice_ref.config import ConfigError
 from minivoice_ref.net.front_door import Admission
-from minivoice_ref.net.http_messages import Response
+from minivoice_ref.net.http_messages import Request, Response
 from minivoice_ref.simulator.call import CallPlan, place_call
 from minivoice_ref.simulator.conformance import ConformancePlan, run_conformance
 from minivoice_ref.simulator.conformance_evidence import Evidence, Judged
@@ -151,16 +152,26 @@ async def test_forged_webhooks_are_judged_whatever_becomes_of_the_streams(
         assert result.seen.startswith(seen)
 
 
+def refuse_other(lab: Lab) -> None:
+    """Have the application refuse the stream at /other, and none else."""
+    admit = lab.admit
+
+    async def admit_but_one(request: Request) -> Admission | Response:
+        if request.path == "/other":
+            await trio.lowlevel.checkpoint()
+            return Response.text("full", 503)
+        return await admit(request)
+
+    lab.admit = admit_but_one  # type: ignore[method-assign]
+
+
 async def test_of_several_streams_none_may_be_left_out(autojump_clock: Clock) -> None:
     """One of two is refused before anything binary could come, which is no answer to that."""
     async with open_lab() as lab:
         other = start(f"wss://{HOST}/other", "inbound")
         lab.answer_with(start(), other)
         assert (await judged(lab, "binary")).outcome == "pass"
-        admit, refused = lab.admit, Response.text("full", 503)
-        lab.admit = (  # type: ignore[method-assign]
-            lambda request: refused if request.path == "/other" else admit(request)
-        )
+        refuse_other(lab)
         result = await judged(lab, "binary")
     assert result.outcome == "fail" and "503" in result.seen
 
@@ -170,10 +181,7 @@ async def test_a_stream_of_a_track_that_is_not_taken_to_its_end_fails_the_track(
 ) -> None:
     async with open_lab() as lab:
         lab.answer_with(start(track="inbound"), start(f"wss://{HOST}/other", "outbound"))
-        refused = Response.text("full", 503)
-        lab.admit = (  # type: ignore[method-assign]
-            lambda request: refused if request.path == "/other" else Admission(request)
-        )
+        refuse_other(lab)
         report = await conformance(lab, "track-inbound", "track-outbound", "track-both")
     assert [r.outcome for r in report.results] == ["pass", "fail", "skip"]
     assert "503" in report.results[1].seen

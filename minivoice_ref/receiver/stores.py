@@ -1,0 +1,112 @@
+"""What a receiver keeps: its data folder, its journal, and the commons that fit its settings.
+
+This is the one place that knows which commons there is. Read next: `server.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from minivoice_ref.config import Config, ConfigError
+from minivoice_ref.protocol.errors import Problem
+from minivoice_ref.receiver.commons import Commons
+from minivoice_ref.receiver.disk import OpenDisk
+from minivoice_ref.receiver.inbox import open_inbox
+from minivoice_ref.receiver.journal import Journal, open_journal
+from minivoice_ref.receiver.neighbours import open_shared_inbox
+
+__all__ = ["open_stores", "own_folders"]
+
+
+@asynccontextmanager
+async def open_stores(
+    config: Config, token_key: str, disk: OpenDisk, clock: Callable[[], float], worker: str | None
+) -> AsyncIterator[tuple[Commons, Journal]]:
+    """Open what must not get lost, while the block runs. May raise ConfigError.
+
+    The data folder is made ours; that of a *worker*, which is its name, is its parent's already.
+    """
+    with ExitStack() as locks:
+        if worker is None:
+            locks.enter_context(own_folders(config))
+        async with (
+            _open_commons(config, disk, clock, worker) as commons,
+            open_journal(
+                config.data,
+                disk(1),
+                clock=clock,
+                secrets=[*config.secrets, token_key],
+                limits=config.limits,
+                timeouts=config.timeouts,
+            ) as journal,
+        ):
+            yield commons, journal
+
+
+def _open_commons(
+    config: Config, disk: OpenDisk, clock: Callable[[], float], worker: str | None
+) -> AbstractAsyncContextManager[Commons]:
+    """The commons that the settings ask for."""
+    if config.cluster is not None:
+        try:
+            from minivoice_ref.receiver.cluster import open_cluster
+        except ModuleNotFoundError as exc:
+            why = f"needs a package that is not installed: {exc.name}"
+            mend = "pip install 'minivoice-ref[cluster]'"
+            raise ConfigError([Problem("cluster", why, mend)]) from exc
+        return open_cluster(config, worker)
+    path, memory = _inbox_path(config), config.webhook_memory
+    if worker is not None:
+        return open_shared_inbox(path, disk, clock=clock, remembered=memory, node=worker)
+    return open_inbox(path, disk, clock=clock, remembered=memory)
+
+
+def _inbox_path(config: Config) -> Path:
+    return config.inbox or config.data / "inbox.sqlite3"
+
+
+@contextmanager
+def own_folders(config: Config) -> Iterator[None]:
+    """Make the data folder, for the owner's eyes only, and hold its lock, while the block runs.
+
+    So also the lock of an inbox elsewhere. Raises ConfigError where another receiver has them.
+    """
+    folder, inbox = config.data, _inbox_path(config)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        why = f"{folder} cannot be made: {exc.strerror or exc}"
+        raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
+    with ExitStack() as locks:
+        locks.enter_context(_own("data", folder / "receiver.lock"))
+        if config.inbox is not None:
+            locks.enter_context(_own("inbox", inbox.with_name(f"{inbox.name}.lock")))
+        yield
+
+
+@contextmanager
+def _own(setting: str, path: Path) -> Iterator[None]:
+    """Hold the lock file *path*: receivers that do not know of each other would mix up their files.
+
+    The kernel lets go of the lock when its holder dies. The file stays: a file that is deleted
+    while another waits for it would be two locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        why = f"{path} cannot be used: {exc.strerror or exc}"
+        raise ConfigError([Problem(setting, why, "name a place that we may write to")]) from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            why = f"{path.parent} is in use by another receiver"
+            mend = f"stop that one, or give this one a {setting} of its own"
+            raise ConfigError([Problem(setting, why, mend)]) from exc
+        yield
+    finally:
+        os.close(descriptor)

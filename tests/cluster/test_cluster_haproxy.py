@@ -1,0 +1,181 @@
+"""Three nodes behind HAProxy: sixty calls, and one node killed in the midst of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from cluster_lab import Lab, Node, free_port, needs_redis, redis_server, until
+
+from minivoice_ref.certificates import Certificates, make_certificates
+
+pytestmark = [
+    needs_redis,
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
+]
+
+_CONFIGURATION = """\
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+    timeout tunnel 1h
+    retries 3
+    option redispatch
+frontend minivoice
+    bind 127.0.0.1:{port} ssl crt {pem} alpn http/1.1
+    default_backend nodes
+backend nodes
+    balance roundrobin
+    option httpchk GET /ready
+    http-check expect status 200
+    default-server check inter 500ms fall 2 rise 1 on-error mark-down observe layer4
+{servers}
+"""
+
+
+def started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+@asynccontextmanager
+async def haproxy(
+    folder: Path, port: int, files: Certificates, nodes: list[Node]
+) -> AsyncIterator[None]:
+    """HAProxy before some nodes, while the block runs."""
+    pem = folder / "cert-and-key.pem"
+    pem.write_bytes(files.cert.read_bytes() + files.key.read_bytes())
+    addresses = [node.base.removeprefix("http://") for node in nodes]
+    servers = "\n".join(f"    server node-{n} {a}" for n, a in enumerate(addresses))
+    path = folder / "haproxy.cfg"
+    path.write_text(_CONFIGURATION.format(port=port, pem=pem, servers=servers))
+    process = started(["haproxy", "-db", "-f", str(path)])
+    try:
+        with trio.fail_after(20):
+            while True:
+                try:
+                    stream = await trio.open_tcp_stream("127.0.0.1", port)
+                except OSError:
+                    await trio.sleep(0.05)
+                else:
+                    await stream.aclose()
+                    break
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def load(url: str, files: Certificates) -> dict[str, Any]:
+    """Sixty calls, each of which streams for some seconds; what the simulator says of them."""
+    command = [sys.executable, "-m", "minivoice_ref", "load", "--json", "--ca", str(files.ca)]
+    command += ["--calls", "60", "--rate", "12", "--speak", "3", "--close-within", "20"]
+    command += ["--retry-first", "0.5", "--response-within", "10"]
+    command += ["--answer-url", f"{url}/answer", "--webhook-url", f"{url}/webhooks"]
+    run = partial(trio.run_process, capture_stdout=True, check=False)
+    with trio.fail_after(120):
+        ended = await run(command)
+    document = json.loads(ended.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+@asynccontextmanager
+async def three_nodes(folder: Path, url: str) -> AsyncIterator[tuple[Lab, list[Node]]]:
+    """Three nodes with a Redis."""
+    with redis_server(folder / "redis") as redis:
+        environ = {
+            "MINIVOICE_CLUSTER": redis.url,
+            "MINIVOICE_TIMEOUTS_LEASE": "3",
+            "MINIVOICE_PUBLIC_URL": url,
+            "MINIVOICE_TIMEOUTS_LINGER": "2",
+        }
+        lab = Lab(folder, environ)
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(lab.node(f"node-{n}")) for n in range(3)]
+            yield lab, nodes
+            await until(lambda: redis.cli("XLEN", "{minivoice}:events") == "0", 40)
+
+
+def accepted(nodes: list[Node]) -> set[tuple[str, str]]:
+    """Every event that was acknowledged as new, by any node."""
+    return {
+        (line["call_id"], line["event"])
+        for node in nodes
+        for line in node.lines("webhooks", "accepted")
+    }
+
+
+@asynccontextmanager
+async def behind_haproxy(folder: Path) -> AsyncIterator[tuple[Lab, list[Node], str, Certificates]]:
+    """Three nodes behind HAProxy, whose URL they give to the platform."""
+    files, port = make_certificates(folder / "certs"), free_port()
+    url = f"https://localhost:{port}"
+    async with three_nodes(folder, url) as (lab, nodes):
+        async with haproxy(folder, port, files, nodes):
+            yield lab, nodes, url, files
+
+
+def nodes_of(nodes: list[Node], log: str, what: str, **like: str) -> dict[str, str]:
+    """Which node wrote a line of each call."""
+    return {
+        line["call_id"]: node.name
+        for node in nodes
+        for line in node.lines(log, what)
+        if all(line.get(name) == value for name, value in like.items())
+    }
+
+
+async def test_sixty_calls_land_anywhere_and_every_event_is_handled_once(tmp_path: Path) -> None:
+    async with behind_haproxy(tmp_path) as (lab, nodes, url, files):
+        said = await load(url, files)
+        assert said["calls"]["completed"] == 60 and said["webhooks"]["given_up"] == 0
+        await until(lambda: set(lab.told("handled")) == accepted(nodes))
+        assert set(lab.told("begun").values()) == set(lab.told("handled").values()) == {1}
+        streams = nodes_of(nodes, "streams", "account")
+        ends = nodes_of(nodes, "webhooks", "accepted", event="call.completed")
+        assert len(streams) == len(ends) == 60
+        assert set(streams.values()) == set(ends.values()) == {"node-0", "node-1", "node-2"}
+        assert any(streams[call_id] != ends[call_id] for call_id in ends)
+
+
+def ended(lab: Lab) -> int:
+    """Of how many calls the end was handled."""
+    return len([call for call, event in lab.told("handled") if event == "call.completed"])
+
+
+async def test_a_node_that_is_killed_takes_its_streams_with_it_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async with behind_haproxy(tmp_path) as (lab, nodes, url, files):
+        said: dict[str, Any] = {}
+
+        async def call() -> None:
+            said.update(await load(url, files))
+
+        victim = nodes[0]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 25)
+            victim.process.kill()
+        # Each call went on to its end, each of its events was acknowledged, and each was handled.
+        assert said["webhooks"]["given_up"] == 0
+        await until(lambda: ended(lab) == 60, 30)
+        await until(lambda: accepted(nodes) <= set(lab.told("handled")), 30)
+        pid = str(victim.process.pid)
+        interrupted = {(call, event) for who, call, event in lab.by_node("begun") if who == pid}
+        twice = {key for key, count in lab.told("begun").items() if count > 1}
+        assert twice <= interrupted
+        opened = set(nodes_of(nodes[1:], "streams", "open"))
+        await until(lambda: set(nodes_of(nodes[1:], "streams", "account")) == opened)
+        assert len(opened) > 20
