@@ -11,14 +11,16 @@ at while they happen, and are, four times a second: how late the event loop turn
 Names and units are as the Prometheus project recommends: seconds; `_total` for what only grows. No
 label has a value that a peer may choose: an event of a name that is not documented is `other`.
 
+With `--workers`, whichever worker is asked tells the figures of all (`metrics_workers.py`).
+
 Open on loopback only, unless `metrics_auth` says what a scraper has to show. The text is written by
-prometheus-client, which comes with the extra `metrics`. Read next: `receiver/annex.py`.
+prometheus-client, which comes with the extra `metrics`. Read next: `metrics_workers.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import trio
@@ -31,7 +33,9 @@ from minivoice_ref.net.websocket import MediaSocket
 from minivoice_ref.protocol.errors import MiniVoiceError
 from minivoice_ref.protocol.webhooks import EVENTS, CallEvent
 from minivoice_ref.receiver.annex import LiveStream
+from minivoice_ref.receiver.disk import ThreadDisk
 from minivoice_ref.receiver.entry import NotWelcome, check_credentials
+from minivoice_ref.receiver.published import Published
 from minivoice_ref.receiver.shared import Shared
 
 try:
@@ -40,6 +44,8 @@ try:
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
+
+    from minivoice_ref.metrics_workers import WorkersFigures
 except ImportError:
     raise MiniVoiceError(
         "metrics are written by prometheus-client, which is not installed; "
@@ -50,6 +56,7 @@ __all__ = ["Metrics", "open_metrics"]
 
 _PATH = "/metrics"
 _LOOK_EVERY = 0.25  # seconds
+_AT_A_TIME = 50  # streams; a millisecond or so
 _LATE = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds, as below
 _WAITS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BEHIND = (0.02, 0.04, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -72,6 +79,7 @@ class Metrics:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._streams = _Streams(shared)
+        self._workers = _workers_figures(shared, self._look)
         registry = self._registry = CollectorRegistry()
         registry.register(self._streams)
         self._answers = Total(
@@ -110,7 +118,13 @@ class Metrics:
     # --- what the receiver tells ---
 
     async def run(self) -> None:
-        """Look at what has to be looked at, until cancelled."""
+        """Look at what has to be looked at, until cancelled; show it to the other workers."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            if self._workers is not None:
+                nursery.start_soon(self._workers.run)
+
+    async def _watch(self) -> None:
         while True:
             due = trio.current_time() + _LOOK_EVERY
             await trio.sleep_until(due)
@@ -158,8 +172,23 @@ class Metrics:
             self._check(request)
         except NotWelcome as exc:
             return Response.problem(exc.status, headers=exc.headers)
+        try:
+            figures = await self._collect(summed="summed" in request.query_values)
+        except OSError:
+            return Response.problem(503)
         encode, content_type = choose_encoder(request.header("accept") or "")
-        return Response(200, encode(self._registry), (("Content-Type", content_type),))
+        return Response(200, encode(_Found(figures)), (("Content-Type", content_type),))
+
+    async def _collect(self, *, summed: bool) -> Iterable[Metric]:
+        """Our figures, or those of all workers. Raises OSError where theirs cannot be read."""
+        if self._workers is None:
+            return await self._look()
+        return await self._workers.collect(summed=summed)
+
+    async def _look(self) -> Iterable[Metric]:
+        """Our own figures."""
+        await self._streams.look()
+        return list(self._registry.collect())
 
     def _check(self, request: Request) -> None:
         wanted = self._shared.config.metrics_auth
@@ -179,6 +208,16 @@ class Metrics:
 
     def note(self, kind: str, **fields: object) -> None:
         """Trouble with a connection is counted with the receiver's."""
+
+
+def _workers_figures(
+    shared: Shared, look: Callable[[], Awaitable[Iterable[Metric]]]
+) -> WorkersFigures | None:
+    """What shows the other workers our figures, if there are any."""
+    if shared.process is None:
+        return None
+    published = Published(shared.config.data, shared.process, ThreadDisk(1))
+    return WorkersFigures(published, shared.process, look)
 
 
 class _Sums:
@@ -212,6 +251,18 @@ class _Sums:
         return other
 
 
+class _Found(CollectorRegistry):
+    """Figures that are there already, for the encoder."""
+
+    def __init__(self, figures: Iterable[Metric]) -> None:
+        super().__init__()
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        """What was found."""
+        return self._figures
+
+
 class _Streams(Collector):
     """The sums over all streams, made when they are asked for."""
 
@@ -219,13 +270,22 @@ class _Streams(Collector):
         self._shared = shared
         self.live: list[LiveStream] = []
         self.left_behind = _Sums()
+        self._now = _Sums()
+
+    async def look(self) -> None:
+        """Sum up what `collect` tells, some streams at a time: the others' audio does not wait."""
+        now = self.left_behind.copy()
+        now.plain["lagging"] = 0
+        for number, stream in enumerate(tuple(self.live), 1):  # also those that end meanwhile
+            now.add(stream)
+            if number % _AT_A_TIME == 0:
+                await trio.lowlevel.checkpoint()
+        self._now = now
+        await trio.lowlevel.checkpoint()
 
     def collect(self) -> Iterable[Metric]:
         """All of it, for the registry."""
-        now = self.left_behind.copy()
-        now.plain["lagging"] = 0
-        for stream in self.live:
-            now.add(stream)
+        now = self._now
         yield from self._levels(now)
         yield from self._audio(now)
         refused = CounterMetricFamily("minivoice_limited", "Refused by a limit", labels=["limit"])

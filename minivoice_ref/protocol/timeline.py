@@ -37,7 +37,7 @@ offsets that it is given. Read next: `audio.py`, for what stands in a hole.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["HOLES", "Account", "Kind", "Piece", "Placement", "Timeline"]
@@ -96,7 +96,7 @@ class Account:
 
     def to_json(self) -> dict[str, int]:
         """The account as a JSON object, fields as they are named here."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Timeline:

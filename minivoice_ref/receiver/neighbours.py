@@ -6,19 +6,17 @@ else has committed anything since, which costs no more than a look at shared mem
 is a table read. So a call that ended at one worker has ended at all of them after a quarter of a
 second or so.
 
-A neighbour is alive as long as it holds the lock of a file of its own: the kernel lets go of it
-when a process dies, however that comes about. What a dead neighbour had claimed is free again, and
-its streams are gone. Read next: `worker.py`.
+A neighbour is alive as long as it holds the lock of a file of its own (`alive.py`). What a dead
+neighbour had claimed is free again, and its streams are gone. Read next: `worker.py`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 import trio
 
 from minivoice_ref.config import Limits
+from minivoice_ref.receiver.alive import is_alive, living
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.commons import Doubt, InboxFailed, SharedStream, Tell
 from minivoice_ref.receiver.disk import Disk, OpenDisk
@@ -211,7 +210,7 @@ class SharedInbox(Inbox):
         return True
 
     def _is_dead(self, node: str) -> bool:
-        return node == self.node or not _is_alive(self._path, node)
+        return node == self.node or not is_alive(_life(self._path, node))
 
     def _bury(self, node: str) -> None:
         super()._bury(node)
@@ -235,7 +234,7 @@ async def open_shared_inbox(
     only = disk(1)  # there is one connection to the database
     async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
         database.executescript(_SCHEMA)
-        with _living(path, node):
+        with living(_life(path, node)):
             inbox = SharedInbox(
                 path, database, only, returned, clock=clock, remembered=remembered, node=node
             )
@@ -247,32 +246,5 @@ async def open_shared_inbox(
 
 
 def _life(path: Path, node: str) -> Path:
-    """The file that a node holds the lock of as long as it lives.
-
-    It stays: a file that is deleted while another looks at it would be two locks.
-    """
+    """The file that a node holds the lock of as long as it lives."""
     return path.with_name(f"{path.name}.{node}")
-
-
-@contextmanager
-def _living(path: Path, node: str) -> Iterator[None]:
-    descriptor = os.open(_life(path, node), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_alive(path: Path, node: str) -> bool:
-    try:
-        descriptor = os.open(_life(path, node), os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

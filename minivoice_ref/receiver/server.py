@@ -125,6 +125,7 @@ async def serve(
             clock=clock,
             token_key=token_key,
             stream_base=addresses.stream_base(config),
+            process=worker,
         )
         workers.start_soon(events.run)
         hearing.start_soon(_hear, shared)

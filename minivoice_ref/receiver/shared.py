@@ -31,8 +31,9 @@ class Shared:
 
     `clock` tells Unix seconds. `token_key` signs the stream tokens. `stream_base` is the URL that
     the streams' tokens are appended to, known once the doors are bound. `streams` counts those that
-    are looked after, `live_streams` the places that are taken. `annex` is whoever watches. `stop`
-    is set to drain.
+    are looked after, `live_streams` the places that are taken. `process` is the name of this one of
+    several workers; None where there is one process only. `annex` is whoever watches. `stop` is set
+    to drain.
     """
 
     app: App
@@ -48,6 +49,7 @@ class Shared:
     clock: Callable[[], float] = field(repr=False)
     token_key: str = field(repr=False)
     stream_base: str = ""
+    process: str | None = None
     streams: int = 0
     stop: trio.Event = field(default_factory=trio.Event)
     annex: Annex | None = None

@@ -37,6 +37,7 @@ import trio
 from minivoice_ref.config import Config, ConfigError, split_address
 from minivoice_ref.protocol.errors import MiniVoiceError, Problem
 from minivoice_ref.receiver.doors import Listeners
+from minivoice_ref.receiver.published import clear_published
 from minivoice_ref.receiver.stores import own_folders
 
 __all__ = ["Membership", "WorkerFailed", "listen_shared", "supervise"]
@@ -144,6 +145,7 @@ async def supervise(
     an address or the data folder cannot be had, and WorkerFailed where a worker cannot start.
     """
     with own_folders(config), ExitStack() as bound:
+        clear_published(config.data)
         settings: dict[str, str | None] = {"token_key": config.token_key or os.urandom(32).hex()}
         for name in _DOORS:
             address: str | None = getattr(config, name)

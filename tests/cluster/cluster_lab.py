@@ -137,12 +137,14 @@ class Node:
         self.base = base
         self.data = data
 
-    async def request(self, method: str, path: str, body: bytes | None = None) -> Response:
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, *headers: tuple[str, str]
+    ) -> Response:
         """Make one HTTP request, on a connection of its own."""
         return await fetch(
             method,
             f"{self.base}{path}",
-            headers=(("Content-Type", "application/json"),),
+            headers=(("Content-Type", "application/json"), *headers),
             body=body,
             connect=CONNECT,
             timeouts=Timeouts(),

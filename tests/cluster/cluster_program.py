@@ -12,6 +12,7 @@ import signal
 import trio
 
 from minivoice_ref.config import Config
+from minivoice_ref.metrics import open_metrics
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.server import Server, serve_until_signal
@@ -44,7 +45,8 @@ async def main() -> None:
         print(server.urls.base, flush=True)
 
     config = Config.load(environ=os.environ)
-    await serve_until_signal(App(on_event=on_event), config, on_started=on_started)
+    annex = open_metrics if config.metrics else None
+    await serve_until_signal(App(on_event=on_event), config, annex=annex, on_started=on_started)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""Which of our processes on this machine are alive: each holds the lock of a file of its own.
+
+The kernel lets go of the lock when a process dies, however that comes about. The file stays: a file
+that is deleted while another looks at it would be two locks.
+
+This module knows nothing of what the processes do. Read next: `neighbours.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["is_alive", "living"]
+
+
+@contextmanager
+def living(path: Path) -> Iterator[None]:
+    """Be alive, for whoever asks for *path*, while the block runs. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_alive(path: Path) -> bool:
+    """Whether a process, this one or another, is in the block of `living` with *path*."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
