@@ -210,7 +210,7 @@ def test_every_module_and_file_that_the_readme_names_is_there() -> None:
     text = (ROOT / "README.rst").read_text()
     for module in re.findall(r"python -m (benchmarks\.\w+)", text):
         assert importlib.util.find_spec(module), module
-    for name in re.findall(r"``(?:python )?((?:docs|examples|tests|benchmarks)/[\w/.]+\w)", text):
+    for name in re.findall(r"``(?:python )?((?:docs|examples|tests|benchmarks)/[\w/.-]+\w)", text):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"^``(\w+\.py)`` ", text, re.M):
         assert (ROOT / "examples" / name).exists(), name

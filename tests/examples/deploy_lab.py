@@ -12,16 +12,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from examples_lab import EXAMPLES
 from minivoice_ref.certificates import Certificates
 
-__all__ = ["DEPLOY", "PROXIES", "Deployed", "deployed", "proxy_alone", "unit"]
+__all__ = ["DEPLOY", "PROXIES", "SECRET", "Deployed", "deployed", "free_port", "haproxy", "nginx"]
+__all__ += ["proxied", "proxy_alone", "receiver", "running", "unit"]
 
 DEPLOY = EXAMPLES / "deploy"
+SECRET = "the-secret-of-this-test"
 _LONGEST = 30.0  # seconds until a program listens
 
 
@@ -41,12 +44,14 @@ class Deployed:
     webhook_secret: str
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
 
-def _read(name: str, replaced: Mapping[str, str]) -> str:
+def written_for(name: str, replaced: Mapping[str, str]) -> str:
+    """A file of deploy/ with names replaced, each of which it must have."""
     text = (DEPLOY / name).read_text("utf-8")
     for old, new in replaced.items():
         assert old in text, f"{name} has no {old}"
@@ -54,9 +59,12 @@ def _read(name: str, replaced: Mapping[str, str]) -> str:
     return text
 
 
-def _nginx(folder: Path, port: int, behind: int, files: Certificates) -> list[str]:
+def nginx(
+    name: str, nodes: Mapping[str, str], folder: Path, port: int, files: Certificates
+) -> list[str]:
+    """Write nginx's files, of which deploy/ has one; return how it is started."""
     replaced = {
-        "127.0.0.1:8080": f"127.0.0.1:{behind}",
+        **nodes,
         "    listen [::]:443 ssl;\n": "",
         "listen 443": f"listen 127.0.0.1:{port}",
         "media.example.com": "localhost",
@@ -64,7 +72,7 @@ def _nginx(folder: Path, port: int, behind: int, files: Certificates) -> list[st
         "/etc/ssl/minivoice/key.pem": str(files.key),
         "/var/log/nginx/error.log": f"{folder}/error.log",
     }
-    (folder / "site.conf").write_text(_read("nginx.conf", replaced))
+    (folder / "site.conf").write_text(written_for(name, replaced))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     (folder / "nginx.conf").write_text(
@@ -75,40 +83,50 @@ def _nginx(folder: Path, port: int, behind: int, files: Certificates) -> list[st
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def _haproxy(folder: Path, port: int, behind: int, files: Certificates) -> list[str]:
+def haproxy(
+    name: str, nodes: Mapping[str, str], folder: Path, port: int, files: Certificates
+) -> list[str]:
+    """Write HAProxy's files, of which deploy/ has one; return how it is started."""
     both = folder / "cert-and-key.pem"
     both.write_bytes(files.cert.read_bytes() + files.key.read_bytes())
     replaced = {
-        "127.0.0.1:8080": f"127.0.0.1:{behind}",
+        **nodes,
         "bind :443": f"bind 127.0.0.1:{port}",
         "/etc/ssl/minivoice/cert-and-key.pem": str(both),
-        "maxconn 8000": "maxconn 100",
+        "    maxconn ": "    maxconn 1000 #",
         "log /dev/log local0": "log stdout format raw local0",
     }
-    (folder / "haproxy.cfg").write_text(_read("haproxy.cfg", replaced))
+    (folder / "haproxy.cfg").write_text(written_for(name, replaced))
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-def _caddy(folder: Path, port: int, behind: int, files: Certificates) -> list[str]:
+def caddy(
+    name: str, nodes: Mapping[str, str], folder: Path, port: int, files: Certificates
+) -> list[str]:
+    """Write Caddy's files, of which deploy/ has one; return how it is started."""
     replaced = {
+        **nodes,
         "\tlog {": "\tadmin off\n\tauto_https disable_redirects\n\tlog {",
-        "127.0.0.1:8080": f"127.0.0.1:{behind}",
         "media.example.com {": f"https://localhost:{port} {{\n\ttls {files.cert} {files.key}",
     }
-    (folder / "Caddyfile").write_text(_read("Caddyfile", replaced))
+    (folder / "Caddyfile").write_text(written_for(name, replaced))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
-#: The proxies, and what writes each one's files and says how it is started.
-PROXIES: Mapping[str, Callable[[Path, int, int, Certificates], list[str]]] = {
-    "nginx": _nginx,
-    "haproxy": _haproxy,
-    "caddy": _caddy,
+Write: TypeAlias = Callable[[str, Mapping[str, str], Path, int, Certificates], list[str]]
+
+#: The proxies before one receiver: the file, and what writes it and says how it is started.
+PROXIES: Mapping[str, tuple[str, Write]] = {
+    "nginx": ("nginx.conf", nginx),
+    "haproxy": ("haproxy.cfg", haproxy),
+    "caddy": ("Caddyfile", caddy),
 }
 
 
 @contextmanager
-def _process(command: list[str], log: Path, port: int, **more: str) -> Iterator[None]:
+def running(
+    command: list[str], log: Path, port: int, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program for a block, which begins when it listens at *port*."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MINIVOICE")}
     environment = {**ours, **more}
@@ -116,7 +134,7 @@ def _process(command: list[str], log: Path, port: int, **more: str) -> Iterator[
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
             _wait_for(port, process, log)
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(_LONGEST)
@@ -137,15 +155,11 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text("utf-8"))
 
 
-@contextmanager
-def deployed(
-    proxy: str, folder: Path, files: Certificates, settings: Mapping[str, str] | None = None
-) -> Iterator[Deployed]:
-    """Run a receiver as the unit has it, but for *settings*, behind *proxy*, for a block."""
-    folder.mkdir()
-    port, behind = _free_port(), _free_port()
-    url, secret = f"https://localhost:{port}", "the-secret-of-this-test"
-    for name, value in (("webhook_secret", secret), ("token_key", "the-key-of-this-test")):
+def receiver(
+    folder: Path, behind: int, url: str, settings: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """How a receiver is started as the unit has it, but for *settings*: command and environment."""
+    for name, value in (("webhook_secret", SECRET), ("token_key", "the-key-of-this-test")):
         (folder / name).write_text(value)
     environment, command = {}, []
     for name, value in unit():
@@ -162,28 +176,45 @@ def deployed(
                 assert old in value
                 value = value.replace(old, new)
             command = shlex.split(value)
-    environment.update(settings or {})
+    return command, {**environment, **settings}
+
+
+@contextmanager
+def proxied(
+    proxy: str, command: list[str], folder: Path, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a proxy for a block."""
+    executable = shutil.which(proxy)
+    assert executable is not None
+    own_home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with running([executable, *command[1:]], folder / "proxy.log", port, **own_home) as process:
+        yield process
+
+
+@contextmanager
+def deployed(
+    proxy: str, folder: Path, files: Certificates, settings: Mapping[str, str] | None = None
+) -> Iterator[Deployed]:
+    """Run a receiver as the unit has it, but for *settings*, behind *proxy*, for a block."""
+    folder.mkdir()
+    port, behind = free_port(), free_port()
+    url = f"https://localhost:{port}"
+    command, environment = receiver(folder, behind, url, settings or {})
+    name, write = PROXIES[proxy]
+    in_front = write(name, {"127.0.0.1:8080": f"127.0.0.1:{behind}"}, folder, port, files)
     with (
-        _process(command, folder / "receiver.log", behind, **environment),
-        _in_front(proxy, folder, port, behind, files),
+        running(command, folder / "receiver.log", behind, **environment),
+        proxied(proxy, in_front, folder, port),
     ):
-        yield Deployed(url, folder / "data", secret)
+        yield Deployed(url, folder / "data", SECRET)
 
 
 @contextmanager
 def proxy_alone(proxy: str, folder: Path, files: Certificates) -> Iterator[str]:
     """Run *proxy* with nobody behind it for a block; gives its URL."""
     folder.mkdir()
-    port = _free_port()
-    with _in_front(proxy, folder, port, _free_port(), files):
+    port = free_port()
+    name, write = PROXIES[proxy]
+    in_front = write(name, {"127.0.0.1:8080": f"127.0.0.1:{free_port()}"}, folder, port, files)
+    with proxied(proxy, in_front, folder, port):
         yield f"https://localhost:{port}"
-
-
-def _in_front(
-    proxy: str, folder: Path, port: int, behind: int, files: Certificates
-) -> AbstractContextManager[None]:
-    executable = shutil.which(proxy)
-    assert executable is not None
-    command = [executable, *PROXIES[proxy](folder, port, behind, files)[1:]]
-    own_home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    return _process(command, folder / "proxy.log", port, **own_home)
