@@ -1,7 +1,8 @@
 """A receiver in a process of its own, which writes down what it handles and may do it badly.
 
 The beginning of a call's id says how its events are handled: `slow-` takes 3 seconds, `long-` 60,
-`bad-` always fails, `deadly-` kills the process. All others are handled at once.
+`held-` until the test lets go of all of them, `bad-` always fails, `deadly-` kills the process. All
+others are handled at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.server import Server, serve_until_signal
 
+LET_GO = trio.Path(f"{os.environ['HANDLED']}.go")
+
 
 def write(what: str, event: CallEvent) -> None:
     """Add a line for all to see, in one write."""
@@ -31,6 +34,8 @@ async def on_event(event: CallEvent) -> None:
     write("begun", event)
     kind = event.call.id.partition("-")[0]
     await trio.sleep({"slow": 3.0, "long": 60.0}.get(kind, 0.0))
+    while kind == "held" and not await LET_GO.exists():  # noqa: ASYNC110  # of another process
+        await trio.sleep(0.02)
     if kind == "bad":
         raise RuntimeError("this one is bad")
     if kind == "deadly":
