@@ -216,7 +216,7 @@ def going_on(node: Behind) -> int:
 def test_quiet_calls_and_secrets_are_treated_as_before_one_receiver(one: str, several: str) -> None:
     """Of one receiver the long test tries it: 90 seconds without a byte."""
     matters = re.compile(
-        r"(timeout (?:tunnel|client|server)|proxy_(?:read|send)_timeout|access_log|set-log-level"
+        r"(timeout (?:tunnel|client|server)|proxy_(?:read|send)_timeout|(?:access|error)_log|set-log-level"
         r"|.*Forwarded|forwardfor|proxy_buffering|ssl-min-ver|ssl_protocols)\b.*"
     )
     found = [
