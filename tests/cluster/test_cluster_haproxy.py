@@ -6,8 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import trio
 from cluster_lab import Lab, Node, free_port, needs_redis, redis_server, until
+from netns_lab import machines, why_none
 
 from minivoice_ref.certificates import Certificates, make_certificates
 
@@ -68,10 +70,10 @@ async def haproxy(
         process.wait(10)
 
 
-async def load(url: str, files: Certificates) -> dict[str, Any]:
+async def load(url: str, files: Certificates, rate: int = 12) -> dict[str, Any]:
     """Sixty calls, each of which streams for some seconds; what the simulator says of them."""
     command = [sys.executable, "-m", "minivoice_ref", "load", "--json", "--ca", str(files.ca)]
-    command += ["--calls", "60", "--rate", "12", "--speak", "3", "--close-within", "20"]
+    command += ["--calls", "60", "--rate", str(rate), "--speak", "3", "--close-within", "20"]
     command += ["--retry-first", "0.5", "--response-within", "10"]
     command += ["--answer-url", f"{url}/answer", "--webhook-url", f"{url}/webhooks"]
     run = partial(trio.run_process, capture_stdout=True, check=False)
@@ -82,19 +84,50 @@ async def load(url: str, files: Certificates) -> dict[str, Any]:
     return document
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node runs: its own address, that of Redis, and what goes before its command."""
+
+    address: str = "127.0.0.1"
+    redis: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+
+
+@pytest.fixture(params=["ports", "namespaces"])
+def places(request: pytest.FixtureRequest) -> Iterator[list[Place]]:
+    """Three places: ports of this machine, and machines of their own where that can be had."""
+    if request.param == "ports":
+        yield [Place()] * 3
+    elif (why := why_none()) is not None:
+        pytest.skip(why)
+    else:
+        with machines(3) as made:
+            yield [Place(machine.address, machine.redis, machine.prefix) for machine in made]
+
+
 @asynccontextmanager
-async def three_nodes(folder: Path, url: str) -> AsyncIterator[tuple[Lab, list[Node]]]:
+async def three_nodes(
+    folder: Path, url: str, places: list[Place], lease: int
+) -> AsyncIterator[tuple[Lab, list[Node]]]:
     """Three nodes with a Redis."""
-    with redis_server(folder / "redis") as redis:
+    options = ("--bind", "*", "--protected-mode", "no") if places[0].prefix else ()
+    with redis_server(folder / "redis", *options) as redis:
         environ = {
-            "MINIVOICE_CLUSTER": redis.url,
-            "MINIVOICE_TIMEOUTS_LEASE": "3",
+            "MINIVOICE_TIMEOUTS_LEASE": str(lease),
             "MINIVOICE_PUBLIC_URL": url,
             "MINIVOICE_TIMEOUTS_LINGER": "2",
+            "MINIVOICE_INSECURE": "1",
         }
         lab = Lab(folder, environ)
         async with AsyncExitStack() as stack:
-            nodes = [await stack.enter_async_context(lab.node(f"node-{n}")) for n in range(3)]
+            nodes = []
+            for number, place in enumerate(places):
+                own = {
+                    "MINIVOICE_LISTEN": f"{place.address}:0",
+                    "MINIVOICE_CLUSTER": f"redis://{place.redis}:{redis.port}",
+                }
+                node = lab.node(f"node-{number}", *place.prefix, **own)
+                nodes.append(await stack.enter_async_context(node))
             yield lab, nodes
             await until(lambda: redis.cli("XLEN", "{minivoice}:events") == "0", 40)
 
@@ -109,11 +142,13 @@ def accepted(nodes: list[Node]) -> set[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def behind_haproxy(folder: Path) -> AsyncIterator[tuple[Lab, list[Node], str, Certificates]]:
+async def behind_haproxy(
+    folder: Path, places: list[Place], lease: int = 3
+) -> AsyncIterator[tuple[Lab, list[Node], str, Certificates]]:
     """Three nodes behind HAProxy, whose URL they give to the platform."""
     files, port = make_certificates(folder / "certs"), free_port()
     url = f"https://localhost:{port}"
-    async with three_nodes(folder, url) as (lab, nodes):
+    async with three_nodes(folder, url, places, lease) as (lab, nodes):
         async with haproxy(folder, port, files, nodes):
             yield lab, nodes, url, files
 
@@ -128,8 +163,10 @@ def nodes_of(nodes: list[Node], log: str, what: str, **like: str) -> dict[str, s
     }
 
 
-async def test_sixty_calls_land_anywhere_and_every_event_is_handled_once(tmp_path: Path) -> None:
-    async with behind_haproxy(tmp_path) as (lab, nodes, url, files):
+async def test_sixty_calls_land_anywhere_and_every_event_is_handled_once(
+    tmp_path: Path, places: list[Place]
+) -> None:
+    async with behind_haproxy(tmp_path, places) as (lab, nodes, url, files):
         said = await load(url, files)
         assert said["calls"]["completed"] == 60 and said["webhooks"]["given_up"] == 0
         await until(lambda: len(nodes_of(nodes, "streams", "account")) == 60)
@@ -150,9 +187,9 @@ def ended(lab: Lab) -> int:
 
 
 async def test_a_node_that_is_killed_takes_its_streams_with_it_and_nothing_else(
-    tmp_path: Path,
+    tmp_path: Path, places: list[Place]
 ) -> None:
-    async with behind_haproxy(tmp_path) as (lab, nodes, url, files):
+    async with behind_haproxy(tmp_path, places) as (lab, nodes, url, files):
         said: dict[str, Any] = {}
 
         async def call() -> None:
@@ -175,3 +212,30 @@ async def test_a_node_that_is_killed_takes_its_streams_with_it_and_nothing_else(
         opened = set(nodes_of(nodes[1:], "streams", "open"))
         await until(lambda: set(nodes_of(nodes[1:], "streams", "account")) == opened)
         assert len(opened) > 20
+
+
+async def test_a_machine_that_is_cut_off_from_redis_for_ten_seconds_costs_no_call_and_no_event(
+    tmp_path: Path,
+) -> None:
+    if (why := why_none()) is not None:
+        pytest.skip(why)
+    with machines(3) as made:
+        places = [Place(machine.address, machine.redis, machine.prefix) for machine in made]
+        async with behind_haproxy(tmp_path, places, lease=18) as (lab, nodes, url, files):
+            said: dict[str, Any] = {}
+
+            async def call() -> None:
+                said.update(await load(url, files, rate=5))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 10)
+                made[0].cut()
+                await trio.sleep(10)
+                made[0].mend()
+            assert said["calls"]["passed"] == 60 and said["webhooks"]["given_up"] == 0
+            assert nodes[0].lines("webhooks", "inbox"), "it was cut off and has said so"
+            await until(lambda: len(lab.told("handled")) == said["webhooks"]["sent"], 40)
+            assert set(lab.told("begun").values()) == set(lab.told("handled").values()) == {1}
+            with trio.fail_after(20):
+                await nodes[0].accepted("call.completed", "call_after")
