@@ -90,6 +90,9 @@ class Config:
     cluster_replicas: int | None = setting(
         None, "replicas of Redis that must have an event before its 2xx (WAIT); unset: none"
     )
+    publish_media: bool = setting(
+        False, "hand each stream's audio on to workers on other machines, through the cluster"
+    )
     webhook_secret: str | None = setting(
         None, "secret of the webhooks' signatures; unset: they are not checked", secret=True
     )

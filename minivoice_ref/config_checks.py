@@ -114,6 +114,9 @@ def _sharing_problems(config: Config) -> Iterator[Problem]:
         problem = f"shows the calls of one process, and {config.workers} workers share its door"
         yield Problem("console", problem, "leave it out, or serve with one worker")
     if config.cluster is None:
+        if config.publish_media:
+            problem = "hands audio on through Redis, and no cluster names one"
+            yield Problem("publish_media", problem, "set cluster to redis://HOST:PORT beside it")
         return
     try:
         read_cluster_url(config.cluster)

@@ -11,10 +11,13 @@ so it does not stand here, but in `cluster_password`. Read next: `config_checks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["ClusterUrl", "read_cluster_url"]
+from minivoice_ref.config_limits import Timeouts
+
+__all__ = ["ClusterSettings", "ClusterUrl", "read_cluster_url"]
 
 Kind: TypeAlias = Literal["one", "sentinel", "cluster"]
 
@@ -23,6 +26,30 @@ _KINDS: dict[str, tuple[Kind, int]] = {
     "sentinel": ("sentinel", 26379),
     "cluster": ("cluster", 6379),
 }
+
+
+class ClusterSettings(Protocol):
+    """What has to be known to reach Redis: some of a receiver's settings (`config.py`)."""
+
+    @property
+    def cluster(self) -> str | None:
+        """The URL."""
+
+    @property
+    def cluster_password(self) -> str | None:
+        """The password of its user."""
+
+    @property
+    def cluster_ca(self) -> Path | None:
+        """An authority to trust beside the system's."""
+
+    @property
+    def cluster_name(self) -> str:
+        """What the keys begin with."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long it is waited for: `timeouts.cluster`."""
 
 
 @dataclass(frozen=True, slots=True)

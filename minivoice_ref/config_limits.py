@@ -49,6 +49,7 @@ class Timeouts:
     lease: float = setting(
         15.0, "without a sign of a node before others handle its events and forget its streams"
     )
+    published: float = setting(60.0, "that published audio stays in Redis when no more comes")
     speech: float = setting(5.0, "for a speech program to say a text (simulator)")
 
 
@@ -84,7 +85,11 @@ class Limits:
         1000, "messages a second of one stream, over ten seconds; more closes with 1008"
     )
     hand_over: float = setting(
-        5.0, "seconds of audio that wait for on_stream before the oldest is dropped"
+        5.0,
+        "seconds of audio that wait for on_stream, or to be published; then the oldest is dropped",
+    )
+    published: int = setting(
+        3000, "pieces of audio of one stream that publish_media keeps in Redis, about"
     )
     calls: int = setting(10000, "calls remembered at once; the longest ended is forgotten first")
     backlog: int = setting(

@@ -93,6 +93,8 @@ def _add_sharing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cluster", metavar="URL", help="Redis that the nodes share: redis://HOST:PORT, rediss://…"
     )
+    publish = "hand each stream's audio on to workers elsewhere, through the cluster's Redis"
+    parser.add_argument("--publish-media", action="store_true", default=None, help=publish)
 
 
 def run(arguments: argparse.Namespace) -> int:

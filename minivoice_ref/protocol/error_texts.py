@@ -304,8 +304,7 @@ cause: The disk would not take it, or its file reached limits.capture; what was 
 mend: Make room on the disk of the data folder, or raise limits.capture.
 MV-707 part of the audio is not in the recording
 cause: It came when 30 seconds of its track already waited for the disk, has another sample rate
-  than the stream, or lies more than ten seconds before the stream's first timestamp. The account
-  has it.
+  than the stream, or lies over ten seconds before its first timestamp. The account has it.
 mend: If the disk is slow, see how fast it is. Else keep a capture and look at it with
   `minivoice-ref show`.
 MV-708 a task blocked the event loop
@@ -324,6 +323,9 @@ mend: Raise the limit on open files (LimitNOFILE in systemd), or lower limits.co
 MV-712 what Redis accepts may get lost
 cause: It keeps no append-only file, or may evict keys; a 2xx promised more.
 mend: Set appendonly yes and maxmemory-policy noeviction in Redis's settings.
+MV-713 audio was not handed on to other machines
+cause: Redis is away or slow: more waited than limits.hand_over, so the oldest was dropped.
+mend: See how Redis is. The recording and on_stream have what came; the account says what lacks.
 MV-801 the host has no address
 cause: DNS knows no address for the name, or its servers did not answer in time.
 mend: Make an A or AAAA record, or correct the name in the URL.
@@ -331,12 +333,10 @@ MV-802 nobody answers at the port
 cause: The connection was refused, or a firewall drops it.
 mend: Start what should listen there, correct the port, or let the port pass from everywhere.
 MV-803 there is no TLS
-cause: The URL is not https or wss, what listens there does not speak TLS, or it offers no version
-  of today.
+cause: The URL is not https or wss, what listens there speaks no TLS, or no version of today.
 mend: Let TLS of version 1.2 or newer end at this port: MiniVoice comes by https and wss only.
 MV-804 the certificate is not trusted
-cause: It is self-signed, made by an authority that the public does not know, or sent without the
-  certificates between.
+cause: It is self-signed, of an authority that the public does not know, or its chain lacks a part.
 mend: Use a certificate of a public authority, and have the server send the whole chain.
 MV-805 the certificate is for another name
 cause: The name in the URL is none of those that the certificate has.
@@ -345,7 +345,6 @@ MV-806 the certificate is out of date, or soon will be
 cause: It is not good yet or no longer, or fewer days are left than the doctor wants.
 mend: Renew it, and see why that did not happen by itself.
 MV-807 the clocks do not agree
-cause: The application's clock, as its Date header has it, is further from ours than allowed.
-  Signatures and tokens carry times.
+cause: Its clock (the Date header) is too far from ours, and signatures and tokens carry times.
 mend: Have both machines set by NTP.
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,8 +20,7 @@ from coredis import Redis, RedisCluster, Sentinel
 from coredis.connection import TCPLocation
 from coredis.exceptions import RedisError
 
-from minivoice_ref.config import Config
-from minivoice_ref.config_cluster import read_cluster_url
+from minivoice_ref.config_cluster import ClusterSettings, read_cluster_url
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.receiver.commons import InboxFailed
 
@@ -42,7 +41,7 @@ class RedisLink:
     `prefix` begins all keys: its braces put them into one slot of a Redis Cluster.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ClusterSettings) -> None:
         self.trouble: str | None = None
         self.prefix = f"{{{config.cluster_name}}}"
         self._config = config
@@ -103,6 +102,23 @@ class RedisLink:
             for entry in entries
         ]
 
+    async def read_streams(
+        self, after: Mapping[str, bytes], most: int, moment: float
+    ) -> dict[str, list[tuple[bytes, Mapping[bytes, bytes]]]]:
+        """The entries of streams after these ids, *most* of each; waits a *moment* for the first.
+
+        Each is an id with names and values.
+        """
+
+        async def command(client: _Client) -> Any:
+            return await client.xread(after, count=most, block=_ms(moment))
+
+        read = await self._ask(command)
+        return {
+            key.decode(): [(entry.identifier, entry.field_values) for entry in entries]
+            for key, entries in (read or {}).items()
+        }
+
     async def hear(self, channel: str, take: Callable[[bytes], None]) -> None:
         """Have *take* called with each message of a channel, as long as the session lasts."""
         assert self._client is not None
@@ -155,7 +171,7 @@ class RedisLink:
 
 
 @asynccontextmanager
-async def _open_client(config: Config) -> AsyncIterator[_Client]:
+async def _open_client(config: ClusterSettings) -> AsyncIterator[_Client]:
     """A client while the block runs. One server is first spoken to when something is asked of it.
 
     Raises what coredis does where sentinels or a cluster cannot be found.

@@ -29,13 +29,16 @@ def how_it_is(shared: Shared) -> dict[str, Any]:
     troubles = list(_troubles(shared))
     if shared.journal.trouble is not None:
         troubles.append("the logs cannot be written")
-    return {
+    told = {
         "status": "failing" if troubles else "ok",
         "troubles": troubles,
         "streams": shared.streams,
         "calls": len(shared.calls),
         "refused": shared.overruns.counts,
     }
+    if shared.publisher is not None:
+        told["media"] = shared.publisher.tell()
+    return told
 
 
 def tell_health(shared: Shared) -> Response:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from minivoice_ref.config import Config, Limits
 from minivoice_ref.protocol.media import (
@@ -36,6 +36,9 @@ from minivoice_ref.protocol.timeline import Account, Timeline
 from minivoice_ref.receiver.journal import Note
 from minivoice_ref.receiver.media_stream import Frame, HandOver
 from minivoice_ref.receiver.recording import Recording
+
+if TYPE_CHECKING:
+    from minivoice_ref.receiver.publisher import Publication
 
 __all__ = ["Intake", "new_session", "told_of_start"]
 
@@ -82,6 +85,7 @@ class Intake:
         on_start: Callable[[Started], None],
         age: Callable[[], float],
         recording: Recording | None = None,
+        publication: Publication | None = None,
     ) -> None:
         self._session = session
         self._hand_over = hand_over
@@ -96,6 +100,7 @@ class Intake:
         self.size = 0
         self.stopped = False
         self._recording = recording
+        self._publication = publication
         self.tap: Callable[[Frame], None] | None = None  # of whoever watches (annex.py)
 
     def take(self, message: WireMessage) -> None:
@@ -126,7 +131,7 @@ class Intake:
 
     def summary(self) -> dict[str, Any]:
         """The sums so far, for the log and for the recording's JSON file."""
-        return {
+        sums: dict[str, Any] = {
             "messages": self.messages,
             "bytes": self.size,
             "tracks": {track: _sums(state) for track, state in self._tracks.items()},
@@ -135,6 +140,10 @@ class Intake:
             "bytes_unread": dict(self._bytes_unread),
             "dropped": dict(self._hand_over.dropped),
         }
+        if (publication := self._publication) is not None:
+            sums["published"] = dict(publication.published)
+            sums["publish_dropped"] = publication.dropped
+        return sums
 
     def _handle(self, events: list[StreamEvent]) -> None:
         for event in events:
@@ -192,12 +201,17 @@ class Intake:
             self.tap(frame)
         if self._recording is not None:
             self._recording.add(frame.track, frame.position, frame.payload, frame.format)
+        if self._publication is not None:
+            self._publication.add(frame, samples)
 
     def _unreadable(self, media: Media) -> None:
         """Hand on audio of an unknown codec as it came: nobody can tell where its samples are."""
         track = media.track
         self._bytes_unread[track] += len(media.payload)
-        self._hand_over.put(Frame(track, media.position or 0, media.payload, media.format))
+        frame = Frame(track, media.position or 0, media.payload, media.format)
+        self._hand_over.put(frame)
+        if self._publication is not None:
+            self._publication.add(frame, len(media.payload))
 
     def _first(self, media: Media) -> _TrackState:
         timeline = Timeline(media.format.sample_rate, self._limits.jump)

@@ -165,6 +165,29 @@ class HandOver:
         """The samples that wait, of each track."""
         return dict(self._samples)
 
+    @property
+    def pieces(self) -> int:
+        """How many items wait."""
+        return len(self._waiting)
+
+    def take(self, most: int) -> list[tuple[StreamItem, int]]:
+        """Take what waits, the oldest *most* items of it, each with what it takes of its share.
+
+        That is the samples of a frame, as it was put. Does not wait: for who comes by himself.
+        """
+        taken: list[tuple[StreamItem, int]] = []
+        while self._waiting and len(taken) < most:
+            share, size, item = self._waiting.popleft()
+            if share is None:
+                self._others -= size
+            else:
+                self._samples[share] -= size
+            taken.append((item, size))
+        if self.lagging and not self._waiting:
+            self.lagging = False
+            self._on_lag(False)
+        return taken
+
     def finish(self) -> None:
         """Say that nothing more comes. What waits can still be taken."""
         self._finished = True

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minivoice_ref.config import Timeouts
 from minivoice_ref.protocol.media import MediaFormat, Track
@@ -31,7 +32,10 @@ from minivoice_ref.receiver.disk import Disk, Writer
 from minivoice_ref.receiver.journal import Note
 from minivoice_ref.receiver.wav import LEFT, RIGHT, Patch, StereoWav
 
-__all__ = ["CHANNELS", "Recording", "recording_path"]
+if TYPE_CHECKING:
+    from minivoice_ref.receiver.shared import Shared
+
+__all__ = ["CHANNELS", "Recording", "new_recording", "recording_path"]
 
 CHANNELS: Mapping[Track, tuple[int, ...]] = {
     "inbound": (LEFT,),
@@ -50,6 +54,21 @@ def recording_path(folder: Path, stream_id: str, began: float) -> Path:
     """The file of a stream that began at *began* (Unix seconds): unique, sorted by time."""
     moment = datetime.fromtimestamp(began, timezone.utc)
     return folder / f"{moment:%Y%m%dT%H%M%SZ}_{stream_id}.wav"
+
+
+def new_recording(
+    shared: Shared, stream_id: str, describe: Callable[[], Mapping[str, object]], note: Note
+) -> Recording | None:
+    """The recording of a stream that was just opened; None where the setting is off.
+
+    *describe* and *note* are those of `Recording`.
+    """
+    config = shared.config
+    if not config.record:
+        return None
+    path = recording_path(config.data / "recordings", stream_id, shared.clock())
+    disk, timeouts = shared.recordings, config.timeouts
+    return Recording(path, disk, describe, note=note, timeouts=timeouts)
 
 
 class Recording:

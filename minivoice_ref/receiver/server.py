@@ -8,6 +8,7 @@
     ├─ own_folders             the data folder is ours alone, as long as we live
     ├─ commons, journal        opened first, closed last: what was accepted or noted is kept
     ├─ commons.run             hears from the neighbours, if there are any
+    ├─ publisher.run           hands audio on to other machines (a setting)
     └─ workers
        ├─ worker.run           hands committed events to app.on_event
        ├─ annex.run            the console, if there is one
@@ -51,7 +52,7 @@ from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.open_files import allow_open_files, fit_to_open_files
 from minivoice_ref.receiver.overruns import Overruns
 from minivoice_ref.receiver.shared import Shared
-from minivoice_ref.receiver.stores import open_stores
+from minivoice_ref.receiver.stores import new_publisher, open_stores
 from minivoice_ref.receiver.watchdog import watched_loop
 from minivoice_ref.receiver.worker import Worker
 from minivoice_ref.receiver.workers import Membership, listen_shared, supervise
@@ -129,6 +130,9 @@ async def serve(
         )
         workers.start_soon(events.run)
         hearing.start_soon(_hear, shared)
+        if config.publish_media:
+            shared.publisher = new_publisher(config, commons.node, journal)
+            hearing.start_soon(shared.publisher.run)
         if annex is not None:
             shared.annex = annex(shared, shared.stop)
             journal.on_line = shared.annex.line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,6 +23,9 @@ from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.overruns import Overruns
 from minivoice_ref.receiver.worker import Worker
 
+if TYPE_CHECKING:
+    from minivoice_ref.receiver.publisher import Publisher
+
 __all__ = ["Shared"]
 
 
@@ -32,8 +36,8 @@ class Shared:
     `clock` tells Unix seconds. `token_key` signs the stream tokens. `stream_base` is the URL that
     the streams' tokens are appended to, known once the doors are bound. `streams` counts those that
     are looked after, `live_streams` the places that are taken. `process` is the name of this one of
-    several workers; None where there is one process only. `annex` is whoever watches. `stop` is set
-    to drain.
+    several workers; None where there is one process only. `annex` is whoever watches, `publisher`
+    who hands audio on to other machines. `stop` is set to drain.
     """
 
     app: App
@@ -53,3 +57,4 @@ class Shared:
     streams: int = 0
     stop: trio.Event = field(default_factory=trio.Event)
     annex: Annex | None = None
+    publisher: Publisher | None = None

@@ -1,6 +1,7 @@
 """What a receiver keeps: its data folder, its journal, and the commons that fit its settings.
 
-This is the one place that knows which commons there is. Read next: `server.py`.
+This is the one place that knows which commons there is, and what the extra `cluster` brings. Read
+next: `server.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.protocol.errors import Problem
@@ -19,7 +21,10 @@ from minivoice_ref.receiver.inbox import open_inbox
 from minivoice_ref.receiver.journal import Journal, open_journal
 from minivoice_ref.receiver.neighbours import open_shared_inbox
 
-__all__ = ["open_stores", "own_folders"]
+if TYPE_CHECKING:
+    from minivoice_ref.receiver.publisher import Publisher
+
+__all__ = ["new_publisher", "open_stores", "own_folders"]
 
 
 @asynccontextmanager
@@ -63,6 +68,13 @@ def _open_commons(
     if worker is not None:
         return open_shared_inbox(path, disk, clock=clock, remembered=memory, node=worker)
     return open_inbox(path, disk, clock=clock, remembered=memory)
+
+
+def new_publisher(config: Config, node: str, journal: Journal) -> Publisher:
+    """Who hands audio on to other machines, for the *node* that keeps this *journal*."""
+    from minivoice_ref.receiver.publisher import Publisher  # of an extra, as the cluster is
+
+    return Publisher(config, node, journal)
 
 
 def _inbox_path(config: Config) -> Path:

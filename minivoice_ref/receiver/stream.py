@@ -10,6 +10,7 @@ stand in: nobody is forgotten, nobody outlives the stream, and whatever ends fir
        ├─ _serve_application       on_stream(stream), from the start on
        ├─ Recording.run            writes whole seconds of audio (a setting)
        ├─ Capture.run              writes every message, as it came (a setting)
+       ├─ Publication.run          waits until others have all of the audio (a setting)
        └─ watching (a scope)       closed by `end`, by whomever it is called first
           └─ watchers
              ├─ _receive           socket -> _take -> session -> account, recording, hand-over
@@ -56,7 +57,7 @@ from minivoice_ref.receiver.intake import Intake, new_session, told_of_start
 from minivoice_ref.receiver.journal import told_of
 from minivoice_ref.receiver.media_stream import HandOver, MediaStream
 from minivoice_ref.receiver.pace import Pace
-from minivoice_ref.receiver.recording import Recording, recording_path
+from minivoice_ref.receiver.recording import new_recording
 from minivoice_ref.receiver.shared import Shared
 
 __all__ = ["run_stream"]
@@ -93,7 +94,9 @@ class _Supervisor:
         self._shared = shared
         self._config = config
         self._hand_over = HandOver(config.limits.hand_over, self._lag)
-        self._recording = self._new_recording() if config.record else None
+        self._recording = new_recording(shared, stream_id, self._describe, self._note)
+        publisher = shared.publisher
+        self._publication = None if publisher is None else publisher.open(stream_id, self._note)
         self._intake = Intake(
             new_session(config),
             self._hand_over,
@@ -102,6 +105,7 @@ class _Supervisor:
             on_start=self._start,
             age=lambda: self._heard_at - self._opened_at,
             recording=self._recording,
+            publication=self._publication,
         )
         self.live = LiveStream(stream_id, self._intake, self._hand_over)
         self._call_id = subject.call_id
@@ -128,9 +132,9 @@ class _Supervisor:
         try:
             async with trio.open_nursery() as company:
                 company.start_soon(self._serve_application)
-                for files in (self._recording, self._capture):
-                    if files is not None:
-                        company.start_soon(files.run)
+                for other in (self._recording, self._capture, self._publication):
+                    if other is not None:
+                        company.start_soon(other.run)
                 try:
                     await self._watch()
                 finally:
@@ -273,29 +277,21 @@ class _Supervisor:
         )
         if call_id is not None and call_id != self._call_id:
             self._note("call_ids_differ", code="MV-407", named=call_id)
+        if self._publication is not None:
+            self._publication.begin(self._call_id, started)
         if self._stream is not None:
             self._stream.started = started
             return
+        accounts = self._intake.accounts
         self._stream = MediaStream(
-            self._id,
-            self._call_id,
-            started,
-            self._hand_over,
-            accounts=self._intake.accounts,
-            end=self.end,
+            self._id, self._call_id, started, self._hand_over, accounts=accounts, end=self.end
         )
         if self._recording is not None:
             self._recording.begin(started.format.sample_rate)
         self._begun.set()
 
-    def _new_recording(self) -> Recording:
-        return Recording(
-            recording_path(self._config.data / "recordings", self._id, self._shared.clock()),
-            self._shared.recordings,
-            lambda: {"call_id": self._call_id, "stream_id": self._id, **self._intake.summary()},
-            note=self._note,
-            timeouts=self._config.timeouts,
-        )
+    def _describe(self) -> dict[str, Any]:
+        return {"call_id": self._call_id, "stream_id": self._id, **self._intake.summary()}
 
     def _attach(self, call_id: str) -> None:
         """Note whose call this is."""
@@ -312,8 +308,11 @@ class _Supervisor:
         self._hand_over.finish()
         if self._recording is not None:
             self._recording.finish()
+        ending = self._ending or endings.FAILED
         if self._capture is not None:
-            self._capture.finish(self._ending or endings.FAILED)
+            self._capture.finish(ending)
+        if self._publication is not None:
+            self._publication.finish(ending, self._intake.accounts())
         self._begun.set()
 
     async def _say_goodbye(self) -> None:

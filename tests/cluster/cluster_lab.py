@@ -29,7 +29,7 @@ from minivoice_ref.net.http_client import FetchError, fetch
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.net.websocket import MediaSocket, SocketClosed, open_connected
 from minivoice_ref.protocol.dialects.twilio import TwilioEncoder
-from minivoice_ref.protocol.media import MediaFormat, Started
+from minivoice_ref.protocol.media import MediaFormat, Started, Track
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
 TOKEN_KEY = "the token key of the tests"
@@ -110,13 +110,27 @@ class Caller:
         self.socket = socket
         self._encoder = TwilioEncoder()
 
-    async def start(self, call_id: str) -> None:
+    async def start(self, call_id: str, codec: str = "audio/x-mulaw") -> None:
         """Greet and start; then the stream waits for its end."""
         mulaw = MediaFormat("mulaw", 8000, 1)
-        started = Started("twilio", mulaw, ("inbound",), stream_id="MZ1", call_id=call_id)
+        tracks: tuple[Track, ...] = ("inbound", "outbound")
+        started = Started("twilio", mulaw, tracks, stream_id="MZ1", call_id=call_id)
         await trio.lowlevel.checkpoint()
         for message in (*self._encoder.connected(), *self._encoder.start(started)):
+            assert isinstance(message, str)
+            await self.socket.send(message.replace("audio/x-mulaw", codec))
+
+    async def say(self, track: Track, payload: bytes, at: int) -> None:
+        """Send a piece of audio, which belongs *at* so many milliseconds."""
+        await trio.lowlevel.checkpoint()
+        for message in self._encoder.media(track, payload, at):
             await self.socket.send(message)
+
+    async def stop(self) -> int:
+        """Stop; the code that the platform sees."""
+        for message in self._encoder.stop():
+            await self.socket.send(message)
+        return await self.close_code()
 
     async def close_code(self) -> int:
         """Wait for the end and return the code that the platform sees."""
@@ -184,7 +198,9 @@ class Node:
         return f"ws{self.base.removeprefix('http')}/stream{url.partition('/stream')[2]}"
 
     @asynccontextmanager
-    async def stream(self, call_id: str, url: str | None = None) -> AsyncIterator[Caller]:
+    async def stream(
+        self, call_id: str, url: str | None = None, *, codec: str = "audio/x-mulaw"
+    ) -> AsyncIterator[Caller]:
         """A media stream of a call at this node, started."""
         async with open_connected(
             url or await self.stream_url(call_id),
@@ -193,7 +209,7 @@ class Node:
             timeouts=Timeouts(),
         ) as opened:
             caller = Caller(opened)
-            await caller.start(call_id)
+            await caller.start(call_id, codec)
             yield caller
 
     def lines(self, log: str, what: str) -> list[dict[str, Any]]:
