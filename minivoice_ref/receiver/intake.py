@@ -131,7 +131,7 @@ class Intake:
 
     def summary(self) -> dict[str, Any]:
         """The sums so far, for the log and for the recording's JSON file."""
-        sums: dict[str, Any] = {
+        return {
             "messages": self.messages,
             "bytes": self.size,
             "tracks": {track: _sums(state) for track, state in self._tracks.items()},
@@ -140,10 +140,13 @@ class Intake:
             "bytes_unread": dict(self._bytes_unread),
             "dropped": dict(self._hand_over.dropped),
         }
-        if (publication := self._publication) is not None:
-            sums["published"] = dict(publication.published)
-            sums["publish_dropped"] = publication.dropped
-        return sums
+
+    def told(self) -> dict[str, Any]:
+        """The summary and, where the audio is published, how much of it was; for the log."""
+        if (publication := self._publication) is None:
+            return self.summary()
+        published, dropped = dict(publication.published), publication.dropped
+        return self.summary() | {"published": published, "publish_dropped": dropped}
 
     def _handle(self, events: list[StreamEvent]) -> None:
         for event in events:

@@ -83,7 +83,7 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
         "recording_lacks": "so many samples came that have no place in the recording",
         "capture": "every message of the stream is kept in this file",
         "capture_failed": "the capture ended before its stream did, and why",
-        "not_published": "more waits for Redis than is kept; the oldest audio is dropped",
+        "not_published": "more waits for Redis than is kept, or so much still waited at the end",
         "publishing": "audio cannot be handed on to other machines, or can again",
         "disconnected": "the connection is over: close code, reason, by whom",
         "account": "the last line of a stream: all that came, lost and dropped, and the recording",

@@ -28,11 +28,23 @@ from minivoice_ref.protocol.media import Encoding, MediaFormat, Started, Track
 from minivoice_ref.protocol.timeline import Account
 from minivoice_ref.receiver.media_stream import Frame
 
-__all__ = ["Begun", "Ended", "Entry", "Fields", "audio_entry", "end_entry", "read_entry"]
+__all__ = [
+    "PLAIN_AUDIO",
+    "Begun",
+    "Ended",
+    "Entry",
+    "Fields",
+    "audio_entry",
+    "end_entry",
+    "read_entry",
+]
 __all__ += ["start_entry"]
 
 Fields: TypeAlias = tuple[str | bytes | int, ...]
 """Names and values in turn, as Redis takes them."""
+
+PLAIN_AUDIO = ("what", "track", "position", "payload")
+"""The names of the fields of audio in the usual format, in order."""
 
 _T = TypeVar("_T", bound=str)
 _TRACKS: tuple[Track, ...] = get_args(Track)

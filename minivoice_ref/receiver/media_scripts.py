@@ -30,7 +30,8 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 #: ARGV: most entries of a stream, ms that they are kept, most announcements; then for each stream:
 #: its id, whether it is to begin, how many entries, and of each entry: number, how many fields and
-#: values, these. -> the ids of streams that had begun and are not there any more
+#: values, these; or 0, and the values of plain audio without their names, which are most of all
+#: that is sent. -> the ids of streams that had begun and are not there any more
 PUBLISH = _COMMON + """
 local most, kept = ARGV[1], ARGV[2]
 local gone, at = {}, 4
@@ -48,15 +49,20 @@ while at <= #ARGV do
   number = tonumber(number)
   at = at + 3
   for i = 1, entries do
-    local fields = at + 1 + tonumber(ARGV[at + 1])
+    local count = tonumber(ARGV[at + 1])
     if (last or begins) and tonumber(ARGV[at]) > number then
-      redis.call('XADD', key, 'MAXLEN', '~', most, string.format('%.0f', id) .. '-' .. ARGV[at],
-        unpack(ARGV, at + 2, fields))
+      local new = string.format('%.0f-', id) .. ARGV[at]
+      if count == 0 then
+        redis.call('XADD', key, 'MAXLEN', '~', most, new, 'what', 'audio', 'track', ARGV[at + 2],
+          'position', ARGV[at + 3], 'payload', ARGV[at + 4])
+      else
+        redis.call('XADD', key, 'MAXLEN', '~', most, new, unpack(ARGV, at + 2, at + 1 + count))
+      end
       if begins and i == 1 and not last then
-        redis.call('XADD', MEDIA, 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, at + 2, fields))
+        redis.call('XADD', MEDIA, 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, at + 2, at + 1 + count))
       end
     end
-    at = fields + 1
+    at = at + 2 + (count == 0 and 3 or count)
   end
   redis.call('PEXPIRE', key, kept)
 end
@@ -78,7 +84,7 @@ local function take(entries)
     if fields then
       local stream
       for i = 1, #fields, 2 do if fields[i] == 'stream' then stream = fields[i + 1] end end
-      local key = MEDIA .. ':' .. stream
+      local key = MEDIA .. ':' .. (stream or '')
       if redis.call('EXISTS', key) == 1 then
         local from = redis.call('GET', key .. ':' .. group) or '0-0'
         taken[#taken + 1] = {entry[1], from, fields}

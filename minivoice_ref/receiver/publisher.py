@@ -33,6 +33,7 @@ from minivoice_ref.receiver.cluster_client import FAILURES, RedisLink
 from minivoice_ref.receiver.endings import Ending
 from minivoice_ref.receiver.journal import Journal, Note
 from minivoice_ref.receiver.media_entries import (
+    PLAIN_AUDIO,
     Begun,
     Ended,
     Fields,
@@ -45,7 +46,7 @@ from minivoice_ref.receiver.media_stream import Frame, HandOver
 __all__ = ["Publication", "Publisher"]
 
 _EVERY = 0.05  # seconds that audio waits at most before it is sent, where Redis is quick
-_A_BATCH = 500  # entries
+_A_BATCH = 250  # entries; more would keep the event loop for long
 _MOST_ANNOUNCED = 10000
 _RETRY_AFTER = 1.0
 
@@ -95,6 +96,8 @@ class Publication:
 
     def add(self, frame: Frame, samples: int) -> None:
         """Publish a frame of so many samples."""
+        if self.is_over:  # what came last is told when all has been cancelled
+            self._lost[frame.track] += samples
         self._queue.put_audio(frame, samples)
 
     def finish(self, ending: Ending, accounts: Mapping[Track, Account]) -> None:
@@ -109,15 +112,23 @@ class Publication:
             await self._done.wait()
         finally:
             self.is_over = True
+            before = self._lost.total()
             self._lost.update(self._queue.waiting())
             self._queue.discard()
             self._lose_flight()
+            if rest := self._lost.total() - before:
+                self._note("not_published", code="MV-713", rest=rest)
 
     # --- what the publisher asks ---
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether Redis has, or will have, something of it."""
+        return self._begun is not None and not self._done.is_set() and not self.is_over
+
     def take_off(self, most: int) -> list[_Sent]:
         """Take what waits, about *most* entries; it is in flight until `land` or `turn_back`."""
-        if self._begun is None or self._done.is_set():
+        if self._begun is None or not self.goes_on:
             return []
         if self._to_begin:
             self._to_begin = False
@@ -132,13 +143,17 @@ class Publication:
         return self._flight
 
     def freight(self) -> list[Any]:
-        """What is in flight, as the script takes it."""
-        if not self._flight:
+        """What is in flight, as the script takes it; nothing at all of a stream that is over."""
+        if self.is_over:
             return []
-        begins = int(self._flight[0].fields[:2] == ("what", "start"))
-        arguments: list[Any] = [self.stream_id, begins, len(self._flight)]
+        begins = bool(self._flight) and self._flight[0].fields[:2] == ("what", "start")
+        arguments: list[Any] = [self.stream_id, int(begins), len(self._flight)]
         for sent in self._flight:
-            arguments += (sent.number, len(sent.fields), *sent.fields)
+            fields = sent.fields
+            if fields[::2] == PLAIN_AUDIO:
+                arguments += (sent.number, 0, *fields[3::2])
+            else:
+                arguments += (sent.number, len(fields), *fields)
         return arguments
 
     def _send(self, fields: Fields, track: Track | None = None, samples: int = 0) -> None:
@@ -185,6 +200,7 @@ class Publisher:
         self._live: deque[Publication] = deque()
         self._flight: list[Publication] = []
         self._wanted = trio.Event()
+        self._touch_at = 0.0
         self._past: Counter[str] = Counter()  # what the streams that are over leave behind
         self._trouble: str | None = None
 
@@ -225,16 +241,22 @@ class Publisher:
                 await trio.sleep(_EVERY)
 
     def _load(self) -> int:
-        """Have a batch take off, each stream in its turn; return how many entries it has."""
-        sent = 0
+        """Have a batch take off, each stream in its turn; return how many entries it has.
+
+        Now and then streams that are silent fly empty, so that their keys do not expire.
+        """
+        sent, now = 0, trio.current_time()
         for _ in range(len(self._live)):
             publication = self._live[0]
             self._live.rotate(-1)
-            if entries := publication.take_off(_A_BATCH - sent):
+            entries = publication.take_off(_A_BATCH - sent)
+            if entries or (now >= self._touch_at and publication.goes_on):
                 self._flight.append(publication)
                 sent += len(entries)
             if sent >= _A_BATCH:
-                break
+                return sent
+        if now >= self._touch_at:
+            self._touch_at = now + self._config.timeouts.published / 4
         return sent
 
     async def _fly(self) -> None:

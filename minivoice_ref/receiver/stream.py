@@ -222,7 +222,7 @@ class _Supervisor:
                 self.end(endings.silent(timeouts.silence))
             elif trio.current_time() >= progress:
                 progress += self._config.progress_every
-                self._note("progress", ping=self._round_trip, **self._intake.summary())
+                self._note("progress", ping=self._round_trip, **self._intake.told())
 
     async def _watch_call(self) -> None:
         """End the stream after its call, when no more of it comes; or it goes on all too long."""
@@ -339,7 +339,7 @@ class _Supervisor:
             seconds=round(trio.current_time() - self._opened_at, 3),
             recording=recording and recording.file,
             capture=self._capture and self._capture.file,
-            **self._intake.summary(),
+            **self._intake.told(),
         )
 
     def _lag(self, lagging: bool) -> None:

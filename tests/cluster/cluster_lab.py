@@ -89,7 +89,8 @@ class RedisServer:
     def cli(self, *words: str) -> str:
         """Have a command done; what it printed."""
         command = ["redis-cli", "-p", str(self.port), "--raw", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=False)
+        return done.stdout.decode(errors="replace").strip()
 
 
 @contextmanager

@@ -75,11 +75,15 @@ async def test_any_kind_of_redis_will_do(kind: Any, tmp_path: Path) -> None:
         url, rest = given.pop("cluster"), dict[str, Any](given)
         if "cluster_ca" in rest:
             rest["cluster_ca"] = Path(rest["cluster_ca"])
-        async with receiving(tmp_path, url, **rest) as node, following(url, **rest) as heard:
+        timeouts = Timeouts(finish=30)  # it may take a cluster so long to be one
+        async with (
+            receiving(tmp_path, url, timeouts=timeouts, **rest) as node,
+            following(url, **rest) as heard,
+        ):
             async with node.stream("call_1") as caller:
                 await talk(caller, script(1))
                 assert await caller.stop() == 1000
-            await until(lambda: heard.over, 30)
+            await until(lambda: heard.over, 60)
     assert heard.lines == list(script(1))
 
 
@@ -141,7 +145,10 @@ async def test_a_stream_that_ends_while_redis_stands_still_is_closed_at_once(
             account = await account_of(node)
             assert trio.current_time() - began < 3
             go_on(redis)
-            assert min(balance(account).values()) == 8000, "the second of two seconds"
+            dropped = balance(account)
+            assert min(dropped.values()) == 8000, "the second of two seconds"
+            (rest,) = node.lines("streams", "not_published")
+            assert rest["rest"] == sum(dropped.values()) and rest["code"] == "MV-713"
             assert not node.lines("streams", "application_cut")
             async with node.stream("call_2") as caller, following(redis.url) as heard:
                 await talk(caller, script(1), pace=10)
@@ -198,6 +205,22 @@ async def test_published_audio_is_gone_from_redis_some_time_after_its_last(
                 await caller.stop()
             await until(lambda: heard.over)
         await until(lambda: not keys(redis), 5)
+
+
+async def test_a_stream_that_is_silent_for_a_while_is_not_forgotten(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as redis:
+        timeouts = Timeouts(published=1)
+        async with receiving(tmp_path, redis.url, timeouts=timeouts) as node:
+            async with node.stream("call_1") as caller:
+                await talk(caller, script(0.5))
+                await trio.sleep(3)
+                async with following(redis.url, timeouts=timeouts) as heard:
+                    await talk(caller, script(0.5, 0.5))
+                    assert await caller.stop() == 1000
+                    await until(lambda: heard.over)
+                    assert redis.cli("XLEN", "{minivoice}:media") == "1"
+            account = await account_of(node)
+    assert heard.lines == list(script(1)) and balance(account) == {}
 
 
 async def test_where_audio_is_not_published_redis_has_none(tmp_path: Path) -> None:
