@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import trio
 from cluster_lab import RedisServer, needs_redis, redis_server, until
-from media_lab import Heard, Line, following, keys, receiving, script, talk
+from media_lab import Line, following, keys, receiving, script, talk
 
 from minivoice_ref.config import ConfigError, Timeouts
 from minivoice_ref.receiver.follower import FollowedStream, Following, follow

@@ -1,4 +1,4 @@
-"""The account of a publication: whatever becomes of it, published and dropped are what was added."""
+"""Whatever becomes of a publication, published and dropped together are what was added."""
 
 from __future__ import annotations
 
