@@ -110,9 +110,6 @@ def _address_problems(config: Config) -> Iterator[Problem]:
 
 def _sharing_problems(config: Config) -> Iterator[Problem]:
     """What several processes cannot do together."""
-    if config.workers > 1 and config.console:
-        problem = f"shows the calls of one process, and {config.workers} workers share its door"
-        yield Problem("console", problem, "leave it out, or serve with one worker")
     if config.cluster is None:
         if config.publish_media:
             problem = "hands audio on through Redis, and no cluster names one"

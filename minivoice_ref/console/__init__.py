@@ -9,6 +9,11 @@ the receiver; the receiver knows only that somebody may watch.
     watched.py     what is computed of one stream while somebody looks at it
     memory.py      the latest calls, put together from the lines of the three logs
     cards.py       one call in the list: six steps, and what is wrong in words
+    seen.py        what is taken of the streams in one round
+    distant.py     a stream that is open at another process
+    asking.py      what other processes tell, while somebody looks here
+    telling.py     what they are told, while somebody looks there
+    exchange.py    both of it, and the way
     viewers.py     one browser, and what waits for it
     feed.py        who is told what, and when
     commands.py    what a browser may ask over the feed

@@ -59,9 +59,13 @@ def card_of(
     key: int,
     live: bool,
     over: bool,
+    gone: str | None,
     explanation: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The call in one object for the list; `key` stays when a better name becomes known."""
+    """The call in one object for the list; `key` stays when a better name becomes known.
+
+    *gone* is the process that went with a stream of it.
+    """
     steps = [
         {"name": step["name"], "state": step["state"], "said": step["said"]}
         for step in explanation["steps"]
@@ -72,6 +76,8 @@ def card_of(
         "name": evidence.name,
         "live": live,
         "over": over,
+        "nodes": _each(evidence, "open", "node"),
+        "gone": gone,
         "began": explanation["began"],
         "ended": explanation["ended"] if over else None,
         "dialects": _each(evidence, "started", "dialect"),

@@ -8,6 +8,7 @@
 
     Console.run                        in the receiver's nursery, as long as it serves
     ├─ feed.run                        the rounds, while there is a viewer
+    ├─ exchange.run                    what other processes say, where there are several
     └─ test calls                      a task each, at most four at once; cancelled when draining
 
     Console.handle_stream              one a browser, under the connection's guard
@@ -37,10 +38,11 @@ import trio
 from minivoice_ref._version import __version__
 from minivoice_ref.console.access import Access
 from minivoice_ref.console.commands import Commands
+from minivoice_ref.console.exchange import Exchange
 from minivoice_ref.console.feed import TICK, Feed
 from minivoice_ref.console.memory import Memory
 from minivoice_ref.console.pages import Pages, hardened
-from minivoice_ref.console.recordings import read_part
+from minivoice_ref.console.recordings import read_recording
 from minivoice_ref.console.test_calls import Order, TestCaller
 from minivoice_ref.console.viewers import Viewer
 from minivoice_ref.net.front_door import Admission
@@ -94,8 +96,11 @@ class Console:
         self._access = Access(config.console_token, config.public_url, shared.clock)
         self._pages = Pages()
         self._disk = shared.recordings
-        self.memory = Memory(self._is_live, shared.clock)
-        self.feed = Feed(self.memory, self._hello)
+        self.memory = Memory(self._is_live, shared.clock, self._is_gone)
+        self._exchange = Exchange(
+            self.memory, shared.talk, lambda: shared.commons.others, self._note_missed
+        )
+        self.feed = Feed(self.memory, self._hello, self._exchange)
         self._orders, self._ordered = trio.open_memory_channel[tuple[Order, _Tell]](
             _MOST_TEST_CALLS
         )
@@ -117,14 +122,17 @@ class Console:
         self.feed.opened(stream)
 
     def closed(self, stream: LiveStream) -> None:
-        """Let a stream go."""
+        """Let a stream go; while draining, the others may not hear of it later."""
         self.feed.closed(stream.id)
         self.memory.reconsider(stream.id)
+        if self._stop.is_set():
+            self.feed.round(0)
 
     async def run(self) -> None:
         """Tell the viewers, and have test calls placed, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._place_test_calls)
+            nursery.start_soon(self._exchange.run, self.feed.attend)
             await self.feed.run()
 
     # --- what the front door asks ---
@@ -137,11 +145,9 @@ class Console:
         except RemoteProtocolError as exc:
             self._note_refusal(request, exc.status, str(exc))
             answer = Response.problem(exc.status)
-        if isinstance(answer, Path):
-            try:
-                answer = await self._disk.run(partial(read_part, answer, request.header("range")))
-            except OSError:
-                answer = Response.problem(404, "the recording is not there any more")
+        if isinstance(answer, str):
+            folder, wanted = self._shared.config.data / "recordings", request.header("range")
+            answer = await self._disk.run(partial(read_recording, folder, answer, wanted))
         return hardened(answer)
 
     async def admit(self, request: Request) -> Admission | Response:
@@ -192,8 +198,8 @@ class Console:
 
     # --- the routes ---
 
-    def _answer(self, request: Request) -> Response | Path:
-        """The answer, or the recording to answer with."""
+    def _answer(self, request: Request) -> Response | str:
+        """The answer, or the stream whose recording is to answer with."""
         path = request.path.removeprefix(_PREFIX)
         posts = path in ("/login", "/logout")
         refusal = refuse_method(request, ("GET", "POST") if posts else ("GET",))
@@ -211,8 +217,7 @@ class Console:
             self._note_refusal(request, refusal.status, _reason(refusal))
             return refusal
         if path.startswith("/recordings/"):
-            recording = self._recording(path.removeprefix("/recordings/"))
-            return recording or Response.problem(404, "there is no recording of this stream")
+            return path.removeprefix("/recordings/")
         if path in ("", "/login", "/logout"):
             return _redirect("")
         page = self._pages.get("index.html") if path == "/" else None
@@ -237,18 +242,6 @@ class Console:
         if again is None:
             return response
         return Response(response.status, again.body, (*again.headers, *_retry_after(response)))
-
-    def _recording(self, stream_id: str) -> Path | None:
-        """The recording of a stream; which file that is, the log says."""
-        known = self.memory.find(stream_id)
-        folder = (self._shared.config.data / "recordings").resolve()
-        for line in known.group.lines if known is not None else ():
-            told = line.get("recording") or line.get("file")
-            if line.get("stream_id") == stream_id and line["what"] in ("recording", "account"):
-                path = Path(str(told)).resolve()
-                if told and path.parent == folder:
-                    return path
-        return None
 
     # --- one browser ---
 
@@ -299,6 +292,9 @@ class Console:
     def _is_live(self, stream_id: str) -> bool:
         return self.feed.is_live(stream_id)
 
+    def _is_gone(self, node: str) -> bool:
+        return self._exchange.asking.is_gone(node)
+
     def _hello(self) -> dict[str, Any]:
         config = self._shared.config
         now = datetime.fromtimestamp(self._shared.clock(), timezone.utc)
@@ -314,6 +310,9 @@ class Console:
 
     def _note(self, what: str, **fields: Any) -> None:
         self._shared.journal.note("streams", what, **fields)
+
+    def _note_missed(self, node: str, missed: int) -> None:
+        self._note("console_missed", neighbour=node, missed=missed)
 
     def _note_refusal(self, request: Request, status: int, why: str) -> None:
         path = redact_path(request.path)

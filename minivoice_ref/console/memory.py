@@ -1,7 +1,8 @@
 """The latest calls, from the lines of the three logs as they come.
 
 Adding a line costs microseconds; nothing is concluded from it until somebody asks. The lines are
-grouped by the same code, and explained by the same code, that `explain` uses on the files.
+grouped by the same code, and explained by the same code, that `explain` uses on the files. What
+other processes noted is asked for only while somebody looks (`asking.py`), and put at its place.
 
 Bounded: the latest 200 calls; of each its 600 lines, of which the middle ones go first; 300 lines
 without a call; and the last 400 lines of each log. Of progress lines a call keeps the last one of
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -30,7 +31,9 @@ _MOST_LINES = 600
 _MOST_LOOSE = 300
 _MOST_TAIL = 400
 _KEPT_FIRST = 100  # lines of a call that stay when the middle ones go
+_MOST_TOLD = 10000  # lines for another process
 _LONGEST = 80  # characters of a number or a status that are shown
+_TOLD = ("direction", "from", "to", "status")
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +64,21 @@ class Known:
 
 
 class Memory:
-    """See above. *is_live* tells of a stream's id whether it is open now."""
+    """See above. *is_live* tells of a stream's id whether it is open now.
 
-    def __init__(self, is_live: Callable[[str], bool], clock: Callable[[], float]) -> None:
+    *is_gone* tells of a process whether a stream that is open there no more must have ended, though
+    no line says so.
+    """
+
+    def __init__(
+        self,
+        is_live: Callable[[str], bool],
+        clock: Callable[[], float],
+        is_gone: Callable[[str], bool] = lambda node: False,
+    ) -> None:
         self._is_live = is_live
         self._clock = clock
+        self._is_gone = is_gone
         self._groups = Groups(most_loose=_MOST_LOOSE)
         self._known: dict[Group, Known] = {}
         self._keys = itertools.count(1)
@@ -92,6 +105,41 @@ class Memory:
         known.changed = True
         return known
 
+    def insert(self, lines: Iterable[Line]) -> list[Line]:
+        """Remember lines that other processes noted, each at its place; those that are new."""
+        fresh = []
+        for line in lines:
+            group, is_new = self._groups.insert(line)
+            if not is_new:
+                continue
+            fresh.append(line)
+            if group is None or group.is_probe:
+                continue
+            if group not in self._known:
+                self._known[group] = Known(next(self._keys), group)
+            self._known[group].changed = True
+            _trim(group, line)
+        for log, tail in self.tails.items():
+            own = [line for line in fresh if line["log"] == log]
+            if own:
+                self.tails[log] = deque(sorted([*tail, *own], key=_time), maxlen=_MOST_TAIL)
+        self._drop_merged()
+        if len(self._known) > _MOST_CALLS:
+            self._known = dict(sorted(self._known.items(), key=lambda one: _time(one[0].lines[0])))
+            for _ in range(len(self._known) - _MOST_CALLS):
+                self._forget_one()
+        return fresh
+
+    def lines_but_of(self, nodes: Container[str]) -> list[Line]:
+        """The lines that are remembered, but of some processes; call by call, the latest last.
+
+        Of 10,000 at most.
+        """
+        lines = list(self._groups.loose)
+        for known in sorted(self.all(), key=lambda one: _time(one.group.lines[0])):
+            lines += known.group.lines
+        return [line for line in lines[-_MOST_TOLD:] if line.get("node") not in nodes]
+
     def hear(self, event: CallEvent) -> None:
         """Remember who calls whom."""
         call = event.call
@@ -101,11 +149,18 @@ class Memory:
             "to": call.to_number,
             "status": call.status,
         }
-        short = {name: value and excerpt(value, _LONGEST) for name, value in told.items()}
-        before = self._parties.pop(call.id, {})
-        self._parties[call.id] = {**before, **{k: v for k, v in short.items() if v}}
+        self.introduce(call.id, told)
+
+    def introduce(self, call_id: str, parties: Parties) -> None:
+        """Remember who calls whom, as far as *parties* says."""
+        told = {name: excerpt(str(parties[name]), _LONGEST) for name in _TOLD if parties.get(name)}
+        self._parties[call_id] = {**self._parties.pop(call_id, {}), **told}
         if len(self._parties) > _MOST_CALLS:
             del self._parties[next(iter(self._parties))]
+
+    def parties_of(self, call_ids: Iterable[str]) -> dict[str, Parties]:
+        """Who calls whom, of some calls, as far as it is remembered."""
+        return {one: self._parties[one] for one in call_ids if one in self._parties}
 
     def find(self, wanted: str) -> Known | None:
         """The call that has *wanted* among its ids."""
@@ -116,6 +171,11 @@ class Memory:
         """Conclude anew of a call what no line tells: that a stream of it is open no more."""
         known = self.find(wanted)
         if known is not None:
+            known.changed = True
+
+    def reconsider_all(self) -> None:
+        """Conclude anew of every call, since a process came or went."""
+        for known in self._known.values():
             known.changed = True
 
     def all(self) -> list[Known]:
@@ -156,10 +216,22 @@ class Memory:
             key=known.key,
             live=live,
             over=over,
+            gone=self._gone(evidence),
             explanation=known.explanation,
         )
         # While a stream is open, whatever changes is told by a line; afterwards time may do it.
         known.changed, known.settled = False, over or live
+
+    def _gone(self, evidence: Evidence) -> str | None:
+        """The process that took a stream of the call with it; None where none did."""
+        told = {line.get("stream_id") for line in evidence.of("streams", "account")}
+        for line in evidence.of("streams", "open"):
+            stream, node = line.get("stream_id"), line.get("node")
+            if node is None or stream in told or self._is_live(str(stream)):
+                continue
+            if self._is_gone(str(node)):
+                return str(node)
+        return None
 
     def _evidence(self, group: Group) -> Evidence:
         """What `explain` would find in the files, as far as it is remembered."""
@@ -191,13 +263,20 @@ class Memory:
 
 
 def _trim(group: Group, line: Line) -> None:
-    """Keep the lines of a call few; *line* is its newest."""
+    """Keep the lines of a call few; *line* is new."""
     lines = group.lines
     if line["what"] == "progress":
         stream = line.get("stream_id")
-        for place in range(len(lines) - 2, -1, -1):
+        newest = True
+        for place in range(len(lines) - 1, -1, -1):
             if lines[place]["what"] == "progress" and lines[place].get("stream_id") == stream:
-                del lines[place]
-                break
+                if not newest:
+                    del lines[place]
+                    break
+                newest = False
     if len(lines) > _MOST_LINES:
         del lines[_KEPT_FIRST]
+
+
+def _time(line: Line) -> str:
+    return str(line["time"])

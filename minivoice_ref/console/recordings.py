@@ -3,6 +3,9 @@
 A WAV of hours is hundreds of megabytes. The page asks for it in ranges of a mebibyte (RFC 9110
 section 14) and puts them together, so that no piece holds up anything for long; whoever wants a
 short one whole gets it. The file may still be growing: at every moment it is a valid WAV.
+
+A recording is found by its stream's id, in the folder that the workers of a machine share: so
+whichever of them is asked has it, also one that knows nothing of the call.
 """
 
 from __future__ import annotations
@@ -13,11 +16,26 @@ from pathlib import Path
 
 from minivoice_ref.net.http import Response
 
-__all__ = ["read_part"]
+__all__ = ["read_part", "read_recording"]
 
+_ID = re.compile(r"stream_[0-9a-f]{1,64}")
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 _MOST = 1024 * 1024  # bytes of one response to a range
 _MOST_WHOLE = 32 * 1024 * 1024  # bytes of a file that is sent whole
+
+
+def read_recording(folder: Path, stream_id: str, wanted: str | None) -> Response:
+    """The part of a stream's recording in *folder* that the Range header *wanted* names, or a 404.
+
+    Blocks: for a thread.
+    """
+    try:
+        if _ID.fullmatch(stream_id):
+            for path in folder.glob(f"*_{stream_id}.wav"):
+                return read_part(path, wanted)
+    except OSError:
+        pass  # it was taken away
+    return Response.problem(404, "there is no recording of this stream here")
 
 
 def read_part(path: Path, wanted: str | None) -> Response:

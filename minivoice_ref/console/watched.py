@@ -98,20 +98,20 @@ class WatchedStream:
     def __init__(self, stream: LiveStream) -> None:
         self.id = stream.id
         self._stream = stream
-        self._attention = Attention.NONE
+        self.attention = Attention.NONE
         self._latest: dict[Track, Frame] = {}
         self._tracks: dict[Track, _TrackState] = {}
         self._audio: deque[bytes] = deque(maxlen=_MOST_CHUNKS)
 
     def watch(self, attention: Attention) -> None:
         """Watch more or less closely from now on."""
-        if attention == self._attention:
+        if attention == self.attention:
             return
         if attention < Attention.LOOK:
             self._tracks.clear()
         if attention < Attention.EAR:
             self._audio.clear()
-        self._attention = attention
+        self.attention = attention
         taps = {Attention.NONE: None, Attention.GLANCE: self._glance}
         self._stream.tap(taps.get(attention, self._look))
 
@@ -124,7 +124,7 @@ class WatchedStream:
         if state is None or state.format != frame.format:
             state = self._tracks[frame.track] = _TrackState(frame.format)
         state.take(frame, trio.current_time())
-        if self._attention is Attention.EAR and frame.format.readable:
+        if self.attention is Attention.EAR and frame.format.readable:
             seconds = frame.position / frame.format.sample_rate
             samples = min(frame.samples, _MOST_SAMPLES)
             head = _CHUNK.pack(_TRACKS[frame.track], samples, frame.format.sample_rate, seconds)

@@ -270,7 +270,7 @@ class RedisCommons:
             call_id, status = json.loads(message)
             calls.end(call_id, status)
 
-        await self._redis.hear(f"{self._prefix}:ended", take)
+        await self._redis.hear(take, f"{self._prefix}:ended")
 
     async def _read_on(self, look: Callable[[], None]) -> None:
         """Wait for events that others took in, while there is room to handle one."""

@@ -119,12 +119,20 @@ class RedisLink:
             for key, entries in (read or {}).items()
         }
 
-    async def hear(self, channel: str, take: Callable[[bytes], None]) -> None:
-        """Have *take* called with each message of a channel, as long as the session lasts."""
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Say something on a channel, to whoever hears it."""
+        await self._ask(lambda client: client.publish(channel, message), writes=True)
+
+    async def ping(self) -> None:
+        """See that Redis answers."""
+        await self._ask(lambda client: client.ping(), writes=True)
+
+    async def hear(self, take: Callable[[bytes], None], *channels: str) -> None:
+        """Have *take* called with each message of some channels, as long as the session lasts."""
         assert self._client is not None
         async with self._client.connection_pool.acquire() as connection:
             try:
-                connection.send_command(b"SUBSCRIBE", channel)
+                connection.send_command(b"SUBSCRIBE", *channels)
                 async for push in connection.push_messages:
                     if push[0] == b"message":
                         assert isinstance(push[2], bytes)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeAlias
 from minivoice_ref.receiver.journal import LOGS, Log
 
 __all__ = ["Evidence", "Group", "Groups", "Line", "NoSuchCall", "gather", "join_by_time"]
-__all__ += ["read_lines", "when"]
+__all__ += ["is_line", "read_lines", "when"]
 
 Line: TypeAlias = Mapping[str, Any]
 """One line of a log as `journal.py` wrote it: at least `time`, `log` and `what`."""
@@ -85,13 +85,20 @@ def read_lines(texts: Iterable[str | bytes]) -> tuple[list[Line], int]:
 def _read(text: str | bytes) -> Line | None:
     try:
         line = json.loads(text)
-        if line["log"] not in LOGS or not isinstance(line["what"], str):
-            return None
-        has_zone = when(line).tzinfo is not None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, RecursionError):
         return None
-    ids_are_text = all(isinstance(line.get(name, ""), str) for name in _IDS)
-    return line if has_zone and ids_are_text else None
+    return line if is_line(line) else None
+
+
+def is_line(document: Any) -> bool:
+    """Whether a document is a line of ours."""
+    try:
+        if document["log"] not in LOGS or not isinstance(document["what"], str):
+            return False
+        has_zone = when(document).tzinfo is not None
+    except (ValueError, TypeError, KeyError):
+        return False
+    return has_zone and all(isinstance(document.get(name, ""), str) for name in _IDS)
 
 
 @dataclass(slots=True, eq=False)
@@ -173,6 +180,20 @@ class Groups:
         for other in others:
             other.lines = []
         return group
+
+    def insert(self, line: Line) -> tuple[Group | None, bool]:
+        """Add a line from elsewhere, which may be earlier than others, or be there already.
+
+        Returns its group, as `add` does, and whether it is new.
+        """
+        found = (self._by_id[one] for one in _ids(line) if one in self._by_id)
+        group = next(found, None)
+        if line in (self.loose if group is None else group.lines):
+            return group, False
+        group = self.add(line)
+        if group is not None:
+            group.lines.sort(key=lambda line: str(line["time"]))
+        return group, True
 
     def forget(self, group: Group) -> None:
         """Drop a group with all its lines."""

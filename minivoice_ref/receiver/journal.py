@@ -8,12 +8,12 @@ line:
     {"time": "2026-05-29T12:10:00.123456Z", "log": "streams", "level": "info", "what": "started",
      "call_id": "call_123", "stream_id": "stream_4f1d…", …}
 
-`call_id` and `stream_id` stand where they are known; `what` is one of the short names in `WHAT`,
-which do not change; what else stands in a line depends on it. A line that tells of trouble (level
-warning or error) has the `code` of the error catalogue. The same lines go to three standard
-loggers, `minivoice_ref.answers`, `.streams` and `.webhooks`, each record with the whole line in
-its attribute `minivoice`, so that an embedding program can route them; `terminal.py` shows them
-to people.
+`call_id` and `stream_id` stand where they are known, `node` where there are several processes;
+`what` is one of the short names in `WHAT`, which do not change; what else stands in a line depends
+on it. A line that tells of trouble (level warning or error) has the `code` of the error catalogue.
+The same lines go to three standard loggers, `minivoice_ref.answers`, `.streams` and `.webhooks`,
+each record with the whole line in its attribute `minivoice`, so that an embedding program can route
+them; `terminal.py` shows them to people.
 
 The files are written by one task through a `Disk`, never by whoever notes something. An orderly end
 writes all that was noted. Secrets are kept out by those who note; as a second fence every line is
@@ -93,6 +93,7 @@ WHAT: Mapping[Log, Mapping[str, str]] = {
         "certificate_failed": "it could not be; the one before stays",
         "console_opened": "a browser looks at the console, from here",
         "console_closed": "it has gone; so many messages it was too slow for",
+        "console_missed": "the console of another process was too slow for so many messages",
         "console_refused": "somebody may not look: status, why, from where",
         "listening": "somebody listens to the call by the console, from here",
         "listening_ended": "and does not any more",
@@ -140,7 +141,9 @@ class Journal:
         clock: Callable[[], float],
         secrets: Iterable[str],
         limits: Limits = _USUAL,
+        node: str | None = None,
     ) -> None:
+        self._node = node
         self._folder = folder
         self._disk = disk
         self._clock = clock
@@ -182,6 +185,7 @@ class Journal:
             "level": logging.getLevelName(level).lower(),
             "what": what,
             "code": code,
+            "node": self._node,
         }
         told = {"call_id": call_id, "stream_id": stream_id, **fields}
         line.update((name, self._clean(value)) for name, value in told.items())
@@ -255,14 +259,15 @@ async def open_journal(
     clock: Callable[[], float],
     secrets: Iterable[str] = (),
     limits: Limits = _USUAL,
+    node: str | None = None,
     timeouts: Timeouts,
 ) -> AsyncIterator[Journal]:
-    """Keep a journal in *folder*, which must exist, while the block runs.
+    """Keep a journal in *folder*, which must exist, while the block runs; *node* is who we are.
 
     Leaving the block, for whatever reason, writes what was noted; cancellation does not stop
     that, but it gets no more than `timeouts.finish`.
     """
-    journal = Journal(folder, disk, clock=clock, secrets=secrets, limits=limits)
+    journal = Journal(folder, disk, clock=clock, secrets=secrets, limits=limits, node=node)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(journal.write_as_it_comes)

@@ -107,7 +107,7 @@ async def serve(
     token_key = config.token_key or secrets.token_urlsafe(32)
     async with (
         open_doors(config, listen) as addresses,
-        open_stores(config, token_key, disk, clock, worker) as (commons, journal),
+        open_stores(config, token_key, disk, clock, worker) as (commons, journal, talk),
         _until_the_end() as hearing,
         trio.open_nursery() as workers,
     ):
@@ -118,6 +118,7 @@ async def serve(
             calls=Calls(config.limits.calls),
             journal=journal,
             commons=commons,
+            talk=talk,
             worker=events,
             overruns=Overruns(journal),
             live_streams=LiveStreams(config.limits),

@@ -1,7 +1,7 @@
 """What the receiver's parts share while it runs, made once by `server.py` and handed to each.
 
 Nothing here is global: two receivers in one program share nothing. What several processes share
-is behind `commons`.
+is behind `commons`; `talk` is how its annexes speak with each other, where there are several.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from minivoice_ref.receiver.disk import Disk
 from minivoice_ref.receiver.journal import Journal
 from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.overruns import Overruns
+from minivoice_ref.receiver.talk import Talk
 from minivoice_ref.receiver.worker import Worker
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Shared:
     calls: Calls
     journal: Journal
     commons: Commons
+    talk: Talk
     worker: Worker
     overruns: Overruns
     live_streams: LiveStreams

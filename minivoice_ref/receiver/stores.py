@@ -1,7 +1,7 @@
 """What a receiver keeps: its data folder, its journal, and the commons that fit its settings.
 
-This is the one place that knows which commons there is, and what the extra `cluster` brings. Read
-next: `server.py`.
+This is the one place that knows which commons there is, which way to talk, and what the extra
+`cluster` brings. Read next: `server.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from minivoice_ref.receiver.disk import OpenDisk
 from minivoice_ref.receiver.inbox import open_inbox
 from minivoice_ref.receiver.journal import Journal, open_journal
 from minivoice_ref.receiver.neighbours import open_shared_inbox
+from minivoice_ref.receiver.talk import Alone, Talk
+from minivoice_ref.receiver.worker_talk import open_worker_talk
 
 if TYPE_CHECKING:
     from minivoice_ref.receiver.publisher import Publisher
@@ -30,14 +32,15 @@ __all__ = ["new_publisher", "open_stores", "own_folders"]
 @asynccontextmanager
 async def open_stores(
     config: Config, token_key: str, disk: OpenDisk, clock: Callable[[], float], worker: str | None
-) -> AsyncIterator[tuple[Commons, Journal]]:
-    """Open what must not get lost, while the block runs. May raise ConfigError.
+) -> AsyncIterator[tuple[Commons, Journal, Talk]]:
+    """Open what must not get lost, and the way to talk, while the block runs.
 
     The data folder is made ours; that of a *worker*, which is its name, is its parent's already.
+    May raise ConfigError.
     """
-    with ExitStack() as locks:
+    with ExitStack() as stack:
         if worker is None:
-            locks.enter_context(own_folders(config))
+            stack.enter_context(own_folders(config))
         async with (
             _open_commons(config, disk, clock, worker) as commons,
             open_journal(
@@ -47,9 +50,22 @@ async def open_stores(
                 secrets=[*config.secrets, token_key],
                 limits=config.limits,
                 timeouts=config.timeouts,
+                node=commons.node if worker is not None or config.cluster is not None else None,
             ) as journal,
         ):
-            yield commons, journal
+            yield commons, journal, _open_talk(config, commons, worker, stack)
+
+
+def _open_talk(config: Config, commons: Commons, worker: str | None, stack: ExitStack) -> Talk:
+    """The way to talk with the neighbours, where there are any, and something to say."""
+    if not config.console or (config.cluster is None and worker is None):
+        return Alone()
+    if config.cluster is not None:
+        from minivoice_ref.receiver.cluster_talk import RedisTalk  # the extra is there: see below
+
+        return RedisTalk(config, commons.node)
+    assert worker is not None
+    return stack.enter_context(open_worker_talk(config.data, worker, lambda: commons.others))
 
 
 def _open_commons(

@@ -44,7 +44,7 @@ __all__ = ["Membership", "WorkerFailed", "listen_shared", "supervise"]
 
 _LOG = logging.getLogger("minivoice_ref.workers")
 _VARIABLE = "_MINIVOICE_WORKER"  # not one of the settings' names, which begin otherwise
-_DOORS = ("listen", "stream_listen")
+_DOORS = ("listen", "stream_listen", "console_listen")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0  # seconds before a dead worker is started again
 _HEALTHY_AFTER = 60.0  # seconds after which a worker's death says nothing of its start
 _MOST_BYTES = 65536  # of what a worker says of its start

@@ -13,8 +13,10 @@ import signal
 import trio
 
 from minivoice_ref.config import Config
+from minivoice_ref.console import open_console
 from minivoice_ref.metrics import open_metrics
 from minivoice_ref.protocol.webhooks import CallEvent
+from minivoice_ref.receiver.annex import OpenAnnex, together
 from minivoice_ref.receiver.app import App
 from minivoice_ref.receiver.server import Server, serve_until_signal
 
@@ -50,7 +52,9 @@ async def main() -> None:
         print(server.urls.base, flush=True)
 
     config = Config.load(environ=os.environ)
-    annex = open_metrics if config.metrics else None
+    annexes: list[OpenAnnex] = [open_console] if config.console else []
+    annexes += [open_metrics] if config.metrics else []
+    annex = together(*annexes) if annexes else None
     await serve_until_signal(App(on_event=on_event), config, annex=annex, on_started=on_started)
 
 

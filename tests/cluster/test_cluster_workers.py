@@ -15,7 +15,6 @@ import pytest
 import trio
 from cluster_lab import PROGRAM, Lab, Node, children, free_port, until
 
-from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.net.upgrade import UpgradeRefused
 from minivoice_ref.receiver.workers import listen_shared
 
@@ -242,8 +241,3 @@ async def test_shared_doors_stand_at_every_address_of_a_name_and_none_is_left_op
         await listener.aclose()
     with pytest.raises(OSError):
         await listen_shared("192.0.2.1", port)
-
-
-def test_a_console_would_show_one_workers_calls_and_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^console: shows the calls of one process"):
-        Config(plain=True, workers=2, console=True, console_token="long enough")

@@ -131,7 +131,7 @@ async def test_without_a_viewer_no_frame_is_looked_at(
         async with lab.browser() as browser:
             await browser.look(call="call_1")
             await browser.until("call")
-            assert watched._attention is Attention.LOOK
+            assert watched.attention is Attention.LOOK
         await trio.testing.wait_all_tasks_blocked()
         assert intake.tap is None
 

@@ -60,7 +60,7 @@ def test_without_a_plain_range_all_of_it_comes_if_it_is_short(
     assert read_part(wav, wanted).status == 416
 
 
-async def test_the_recording_of_a_stream_is_found_by_the_log(
+async def test_the_recording_of_a_stream_is_found_by_its_id(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_console_lab(tmp_path, record=True, timeouts=patient()) as lab:
@@ -77,6 +77,21 @@ async def test_the_recording_of_a_stream_is_found_by_the_log(
         assert (await lab.request("GET", f"/console/recordings/{stream}")).status == 401
         Path(account["recording"]).unlink()
         assert (await lab.get(f"recordings/{stream}")).status == 404
+
+
+@pytest.mark.parametrize(
+    "asked", ["stream_0", "*", "stream_*", "..%2Fsecret", "../stream_1", "stream_g", "stream_"]
+)
+async def test_only_the_id_of_a_stream_finds_a_recording(
+    asked: str, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    folder = tmp_path / "data" / "recordings"
+    folder.mkdir(parents=True)
+    for path in (folder / "a_stream_1.wav", tmp_path / "data" / "a_stream_0.wav"):
+        path.write_bytes(b"RIFF")
+    async with open_console_lab(tmp_path) as lab:
+        assert (await lab.get("recordings/stream_1")).body == b"RIFF"
+        assert (await lab.get(f"recordings/{asked}")).status in (400, 404)
 
 
 async def test_a_log_line_cannot_make_another_file_a_recording(
