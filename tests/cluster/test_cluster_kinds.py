@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from cluster_lab import Lab, RedisServer, free_port, needs_redis, redis_server, until
+from watching_lab import CONSOLE, onlooker
 
 from minivoice_ref.certificates import make_certificates
 
@@ -71,13 +72,15 @@ def a_cluster(folder: Path) -> Iterator[Settings]:
 async def test_two_nodes_share_a_redis_of_any_kind(kind: object, tmp_path: Path) -> None:
     assert callable(kind)
     with kind(tmp_path) as settings:
-        lab = Lab(tmp_path, settings)
+        lab = Lab(tmp_path, settings | CONSOLE)
         async with lab.node("node-0") as first, lab.node("node-1") as second:
             with trio.fail_after(30):
                 await first.accepted("call.created", "call_1")
                 await first.hears_of(1)
             async with first.stream("call_1") as caller:
                 await until(lambda: first.lines("streams", "started"))
+                async with onlooker(second, calls=True) as looking:
+                    await until(lambda: looking.card("call_1").get("live"))
                 assert await second.deliver("call.completed", "call_1") == 200
                 with trio.fail_after(3):
                     assert await caller.close_code() == 1000
