@@ -105,10 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
     show = _print_json_urls if arguments.json else _print_urls
     calls = _test_calls(config) if config.console and config.console_test_calls else None
 
-    def on_started(server: Server) -> None:
+    def on_serving(server: Server) -> None:
         if calls is not None:
             calls.urls = server.urls
-        show(server)
 
     annexes: list[OpenAnnex] = []
     if config.console:
@@ -120,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     annex = together(*annexes) if annexes else None
     app = App() if calls is None else App(on_answer=stream_as_ordered)
     with log_to_terminal():
-        run_trio(partial(serve_until_signal, app, config, annex=annex, on_started=on_started))
+        serve = partial(serve_until_signal, app, config, annex=annex)
+        run_trio(partial(serve, on_started=show, on_serving=on_serving))
     return 0
 
 

@@ -213,19 +213,30 @@ async def _beside(annex: Annex | None) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
+def _nothing(server: Server) -> None:
+    del server
+
+
 async def serve_until_signal(
     app: App,
     config: Config,
     *,
     annex: OpenAnnex | None = None,
-    on_started: Callable[[Server], None] = lambda server: None,
+    on_started: Callable[[Server], None] = _nothing,
+    on_serving: Callable[[Server], None] = _nothing,
 ) -> None:
     """Run a receiver until SIGINT or SIGTERM: the first one drains, the second one insists.
 
     SIGHUP reads the certificate anew. The process may then open as many files as the system lets
     it. With several `workers`, this program is started once more for each of them, and only they
-    serve (`workers.py`). Must run in the main thread. Raises as `serve` does.
+    serve (`workers.py`). *on_started* is called once, *on_serving* in each process that serves.
+    Must run in the main thread. Raises as `serve` does.
     """
+
+    def on_both(server: Server) -> None:
+        on_serving(server)
+        on_started(server)
+
     allow_open_files()
     worker = Membership.from_environ()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -233,13 +244,13 @@ async def serve_until_signal(
             await supervise(config, signals, partial(_tell_started, on_started))
         elif worker is None:
             start = partial(serve, app, config, annex=annex)
-            await _serve_obeying(signals, start, on_started)
+            await _serve_obeying(signals, start, on_both)
         else:
             config = worker.apply(config)
             start = partial(
                 serve, app, config, annex=annex, listen=listen_shared, worker=worker.name
             )
-            await _serve_obeying(signals, start, lambda server: None, worker)
+            await _serve_obeying(signals, start, on_serving, worker)
 
 
 async def _serve_obeying(

@@ -20,7 +20,7 @@ _STEPS = (
     "stream_closed",
     "call_result",
 )
-_HEARD = """async (ear) => {
+HEARD = """async (ear) => {
   const { sound } = await import("/console/static/listen.js");
   const samples = new Float32Array(1024);
   let most = 0;
@@ -143,7 +143,7 @@ def test_both_tracks_are_drawn_while_they_arrive_and_can_be_heard(
     page.get_by_role("button", name="Listen", exact=True).click()
     page.get_by_text(re.compile("Listening, [0-9]+ ms behind")).wait_for()
     for ear, track in enumerate(("inbound", "outbound")):
-        assert page.evaluate(_HEARD, ear) >= 0.01
+        assert page.evaluate(HEARD, ear) >= 0.01
         wait_for_wave(page, track, "audible", 50)
         assert _is_drawn(wave(page, track))
     page.get_by_role("button", name="Mute outbound").click()

@@ -5,7 +5,7 @@
 import { now, on } from "./feed.js";
 import { fill, h, icon, mark, say } from "./dom.js";
 import { day, details, duration, offset, seconds } from "./format.js";
-import { stepList } from "./steps.js";
+import { STATE_WORDS, stateOf, stepList } from "./steps.js";
 import { Axis, makeLanes } from "./axis.js";
 import { StreamView } from "./streams.js";
 import { makeListening } from "./listen.js";
@@ -161,16 +161,16 @@ class CallView {
     const card = this.card;
     const parties = card.from || card.to ? `${card.from ?? "?"} → ${card.to ?? "?"}` : "Call";
     say(this.heading, parties);
-    const state = card.live ? "live" : card.over ? card.verdict : "waiting";
-    const word = { live: "Live", waiting: "Starting", pass: "Good", fail: "Failed", open: "Unclear" }[state];
-    const key = JSON.stringify([state, card.direction, card.dialects, card.verdict]);
+    const state = stateOf(card);
+    const key = JSON.stringify([state, card.direction, card.dialects, card.verdict, card.nodes]);
     if (this.chips.dataset.shown === key) return;
     this.chips.dataset.shown = key;
     fill(this.chips,
-      h("span", { class: "chip", "data-state": state, role: "status" }, card.live ? h("i", { class: "pulse" }) : null, word),
+      h("span", { class: "chip", "data-state": state, role: "status" }, card.live ? h("i", { class: "pulse" }) : null, STATE_WORDS[state]),
       card.live && card.verdict === "fail" ? h("span", { class: "chip", "data-state": "fail" }, "Something failed") : null,
       card.direction ? h("span", { class: "chip" }, card.direction) : null,
-      card.dialects.map((one) => h("span", { class: "chip" }, one)));
+      card.dialects.map((one) => h("span", { class: "chip" }, one)),
+      card.nodes.map((one) => h("span", { class: "chip", "data-node": "", title: "The process that has the stream" }, `at ${one}`)));
   }
 
   showTimes() {
@@ -183,6 +183,7 @@ class CallView {
   showEvents() {
     const began = seconds(this.card.began);
     const told = this.lines.filter((line) => !UNTOLD.has(line.what));
+    told.sort((one, other) => (one.time < other.time ? -1 : Number(one.time > other.time)));
     fill(this.events, runsOf(told).map(([line, ...more]) => h("li", { "data-level": line.level, "data-log": line.log, tabindex: "-1", title: details(line) },
       h("span", { class: "mono soft" }, offset(seconds(line.time) - began)),
       h("span", {}, h("i", { class: "dot", "data-log": line.log, title: line.log }), h("span", { class: "sr" }, `${line.log}: `), nameOf(line),

@@ -3,7 +3,7 @@
 import { now, on, server } from "./feed.js";
 import { fill, h, icon, mark, say } from "./dom.js";
 import { day, duration, meter, seconds } from "./format.js";
-import { STEPS, stepMarks } from "./steps.js";
+import { STATE_WORDS, STEPS, stateOf, stepMarks } from "./steps.js";
 
 export const title = "Calls";
 export const wants = () => ({ calls: true });
@@ -21,6 +21,7 @@ export function open(root) {
     h("span", {}, "Dialect"), h("span", {}, "Duration"), h("span", {}, "What is wrong"));
   const nothing = h("div", {});
   const counts = h("p", { class: "soft", role: "status" });
+  const processes = h("p", { class: "soft processes", hidden: true });
   const search = h("input", {
     type: "search", placeholder: "Number, id, code …  ( / )", "aria-label": "Filter calls",
     on: { input: () => { words = search.value; arrange(); } },
@@ -31,7 +32,7 @@ export function open(root) {
     on: { click: () => { filter = name; buttons.forEach((one, at) => mark(one, "aria-pressed", String(FILTERS[at][0] === name))); arrange(); } },
   }, label));
   root.append(
-    h("div", { class: "title-row" }, h("h1", {}, "Calls"), counts,
+    h("div", { class: "title-row" }, h("h1", {}, "Calls"), counts, processes,
       h("div", { class: "spread" }, h("div", { class: "segments", role: "group", "aria-label": "Show" }, buttons), search)),
     h("section", { class: "panel calls-panel", "aria-label": "Calls" }, head, list, nothing));
 
@@ -66,6 +67,7 @@ export function open(root) {
 
   const ends = [
     on("calls", take),
+    on("nodes", ({ nodes }) => drawProcesses(processes, nodes)),
     on("levels", ({ levels }) => {
       for (const [key, row] of rows) row.hear(levels[key]);
     }),
@@ -85,8 +87,18 @@ function byUrgency(one, other) {
 function matches(card) {
   if (filter === "live" && card.over) return false;
   if (filter === "fail" && card.verdict !== "fail") return false;
-  const text = [card.name, card.from, card.to, card.direction, ...card.dialects, card.wrong?.code, card.wrong?.title];
+  const text = [...card.nodes, card.name, card.from, card.to, card.direction, ...card.dialects, card.wrong?.code, card.wrong?.title];
   return text.join(" ").toLowerCase().includes(words.trim().toLowerCase());
+}
+
+/** Which process this is, and whose calls are shown beside its own. */
+function drawProcesses(place, nodes) {
+  const named = (how) => Object.keys(nodes).filter((name) => nodes[name] === how);
+  const others = named("there");
+  const few = others.length > 3 ? `${others.length} others` : others.join(", ");
+  place.hidden = !others.length;
+  mark(place, "title", others.join(", "));
+  say(place, `at ${named("here")}, with ${few}`);
 }
 
 function drawNothing(place, all, shown) {
@@ -105,9 +117,11 @@ function makeRow() {
   const arrow = h("span", { class: "arrow" });
   const id = h("span", { class: "call-id mono" });
   const status = h("span", { class: "chip" });
+  const node = h("span", { class: "call-id mono", "data-node": "" });
   const bars = ["inbound", "outbound"].map((track) => h("i", { "data-track": track }));
   const levels = h("span", { class: "levels", "aria-hidden": "true" }, bars.map((bar) => h("span", {}, bar)));
-  const dialect = h("span", { class: "cell-dialect" });
+  const dialects = h("span", {});
+  const dialect = h("span", { class: "cell-dialect" }, dialects, node);
   const time = h("span", { class: "cell-time" });
   const began = h("span", { class: "soft" });
   const wrong = h("span", { class: "cell-wrong" });
@@ -125,14 +139,16 @@ function makeRow() {
     fill(arrow, icon(card.direction ? direction : "phone"), h("span", { class: "sr" }, card.direction ?? ""));
     say(parties, card.from || card.to ? `${card.from ?? "?"} → ${card.to ?? "?"}` : "Numbers not known");
     say(id, card.name);
-    const state = card.live ? "live" : card.over ? card.verdict : "waiting";
+    say(node, card.nodes.length ? `at ${card.nodes.join(", ")}` : "");
+    mark(node, "title", node.textContent);
+    const state = stateOf(card);
     mark(status, "data-state", state);
     if (status.dataset.shown !== state) {
       status.dataset.shown = state;
-      fill(status, card.live ? h("i", { class: "pulse" }) : null, statusWord(card));
+      fill(status, card.live ? h("i", { class: "pulse" }) : null, STATE_WORDS[state]);
     }
     steps.update(card.steps);
-    say(dialect, card.dialects.join(", ") || "–");
+    say(dialects, card.dialects.join(", ") || "–");
     say(began, day(card.began));
     mark(wrong, "data-bad", card.wrong ? "" : null);
     fill(wrong, drawWrong(card.wrong));
@@ -152,12 +168,6 @@ function makeRow() {
     say(lasts, duration(end - seconds(row.card.began)));
   };
   return row;
-}
-
-function statusWord(card) {
-  if (card.live) return "Live";
-  if (!card.over) return "Starting";
-  return { pass: "Good", fail: "Failed", open: "Unclear" }[card.verdict];
 }
 
 function drawWrong(wrong) {

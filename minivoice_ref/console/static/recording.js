@@ -104,7 +104,11 @@ function makePlayer(stream, axis, place, several) {
       stream.showSums();
       dispatchEvent(new Event("resize"));
     } catch (error) {
-      say(status, `The recording cannot be had: ${error.message}`);
+      const made = stream.lines.findLast((line) => line.what === "account");
+      const elsewhere = error.status === 404 && made?.node;
+      say(status, elsewhere
+        ? `The recording is not on this machine: ${made.node} wrote it there, as ${made.recording}`
+        : `The recording cannot be had: ${error.message}`);
     }
   }
   function toggle() {
@@ -159,7 +163,7 @@ async function fetchPieces(address, most, status) {
   let total = Infinity;
   for (let at = 0; at < total;) {
     const answer = await fetch(address, { headers: { Range: `bytes=${at}-${at + PIECE - 1}` } });
-    if (answer.status !== 206) throw new Error(`status ${answer.status}`);
+    if (answer.status !== 206) throw Object.assign(new Error(`status ${answer.status}`), { status: answer.status });
     total = Number(answer.headers.get("Content-Range").split("/")[1]);
     if (total > most) return { total, blob: null, peaks: [[], []] };
     const piece = await answer.arrayBuffer();

@@ -10,6 +10,16 @@ export const STEPS = [
   ["stream_closed", "Closed", "Stream closed"],
   ["call_result", "Result", "Final result"],
 ];
+/** How a call stands, in a word. */
+export const STATE_WORDS = { live: "Live", waiting: "Starting", gone: "Node gone", pass: "Good", fail: "Failed", open: "Unclear" };
+
+/** How a call stands: `gone` where the process that had its stream has died with it. */
+export function stateOf(card) {
+  if (card.live) return "live";
+  if (card.gone) return "gone";
+  return card.over ? card.verdict : "waiting";
+}
+
 const WORDS = { ok: "good", fail: "failed", waiting: "waiting", unknown: "cannot be told" };
 
 /** The steps as a row of marks; `update(steps)` shows how they stand. */
