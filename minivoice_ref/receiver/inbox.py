@@ -174,8 +174,7 @@ class Inbox:
             row = await self._run(lambda: self._database.execute(_NEXT).fetchone(), writes=False)
             if row is None:
                 return float("inf")
-            number, due = row
-            wait = due - self._clock()
+            number, wait = row[0], row[1] - self._clock()
             if 0 < wait <= LONGEST_RETRY:  # beyond that a clock was set back: it is due
                 return float(wait)
             event = await self._run(partial(self._claim, number))

@@ -130,10 +130,7 @@ async def serve(
             process=worker,
         )
         workers.start_soon(events.run)
-        hearing.start_soon(_hear, shared)
-        if config.publish_media:
-            shared.publisher = new_publisher(config, commons.node, journal)
-            hearing.start_soon(shared.publisher.run)
+        _stay_in_touch(shared, hearing)
         if annex is not None:
             shared.annex = annex(shared, shared.stop)
             journal.on_line = shared.annex.line
@@ -152,6 +149,14 @@ async def _until_the_end() -> AsyncIterator[trio.Nursery]:
     async with trio.open_nursery() as nursery:
         yield nursery
         nursery.cancel_scope.cancel()
+
+
+def _stay_in_touch(shared: Shared, nursery: trio.Nursery) -> None:
+    """Hear from the neighbours, and hand audio on where that is asked for."""
+    nursery.start_soon(_hear, shared)
+    if shared.config.publish_media:
+        shared.publisher = new_publisher(shared.config, shared.commons.node, shared.journal)
+        nursery.start_soon(shared.publisher.run)
 
 
 async def _hear(shared: Shared) -> None:

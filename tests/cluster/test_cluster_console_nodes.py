@@ -179,9 +179,9 @@ async def test_the_recording_of_a_call_at_another_machine_is_there(tmp_path: Pat
         await until(partial(made.nodes[1].lines, "streams", "account"))
         (account,) = made.nodes[1].lines("streams", "account")
         asked = f"/console/recordings/{account['stream_id']}"
-        login = f"Bearer {TOKEN}"
-        assert (await made.nodes[1].request("GET", asked, Authorization=login)).status == 200
-        elsewhere = await made.nodes[0].request("GET", asked, Authorization=login)
+        login = ("Authorization", f"Bearer {TOKEN}")
+        assert (await made.nodes[1].request("GET", asked, None, login)).status == 200
+        elsewhere = await made.nodes[0].request("GET", asked, None, login)
         assert elsewhere.status == 404 and b"no recording of this stream here" in elsewhere.body
         async with onlooker(made.nodes[0], call="call_1") as looking:
             await until(
