@@ -199,7 +199,7 @@ class _Follower:
             if trio.current_time() >= renew_at:
                 renew_at = trio.current_time() + self._following.timeouts.lease / 5
                 await self._renew()
-            await self._let_go([one for one in self._ours.values() if one.is_done], 1)
+            await self._let_go([one for one in self._ours.values() if one.is_done], True)
             await trio.sleep(_LOOK_EVERY)
 
     async def _take_over(self, streams: trio.Nursery) -> None:
@@ -238,13 +238,13 @@ class _Follower:
             if state != 1:
                 one.finish()
 
-    async def _let_go(self, some: Sequence[_Followed], done: int) -> None:
+    async def _let_go(self, some: Sequence[_Followed], done: bool) -> None:
         """Let go of streams: nobody needs to follow them, or, where not *done*, another may."""
         if not some:
             return await trio.lowlevel.checkpoint()
         named = [name for one in some for name in (one.announcement, one.stream.id)]
         group = self._following.group
-        await self._redis.run(media_scripts.LET_GO, group, self._me, done, *named)
+        await self._redis.run(media_scripts.LET_GO, group, self._me, int(done), *named)
         for one in some:
             del self._ours[one.stream.id]
 
@@ -280,7 +280,9 @@ class _Follower:
             await trio.lowlevel.checkpoint()
             try:
                 async with self._redis.session():
-                    await self._let_go(list(self._ours.values()), 0)
+                    for done in (True, False):
+                        ours = list(self._ours.values())
+                        await self._let_go([one for one in ours if one.is_done is done], done)
             except* FAILURES:
                 pass
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
@@ -91,6 +91,8 @@ class Publication:
 
     def begin(self, call_id: str | None, started: Started) -> None:
         """Say that the stream has started, or who is calling, where that is known only now."""
+        if self._begun is not None:  # who takes over later knows only the format of the first start
+            started = replace(started, format=self._begun.started.format)
         self._begun = Begun(self.stream_id, call_id, self._node, started)
         self._to_begin = True
 
@@ -171,9 +173,9 @@ class Publication:
     def land(self) -> None:
         """Note that what was in flight is in Redis."""
         self.published = self._going()
-        self._flight = []
-        if self._end is not None and not self._queue.pieces:
+        if self._flight and self._flight[-1].fields[:2] == ("what", "end"):
             self._done.set()
+        self._flight = []
 
     def turn_back(self) -> None:
         """Note that Redis has lost the stream: what was in flight is lost, too, the rest is not."""
@@ -228,6 +230,7 @@ class Publisher:
             except* FAILURES as group:
                 self._redis.fail_as(group)
                 self._tell_trouble()
+            self._forget_the_past()
             await trio.sleep(_RETRY_AFTER)
 
     async def _publish(self) -> None:
@@ -281,6 +284,7 @@ class Publisher:
         for publication in [one for one in self._live if one.is_over]:
             self._live.remove(publication)
             self._past += _sums(publication)
+        self._flight = [publication for publication in self._flight if not publication.is_over]
         if not self._live:
             self._wanted = trio.Event()
 

@@ -187,6 +187,37 @@ async def test_what_an_on_stream_raises_ends_its_follower_and_another_goes_on_at
     assert heard.lines == list(script(0.5))
 
 
+async def test_a_stream_that_a_failing_follower_was_done_with_comes_to_nobody_else(
+    tmp_path: Path,
+) -> None:
+    done = trio.Event()
+
+    async def hear(stream: MediaStream) -> None:
+        await trio.lowlevel.checkpoint()
+        if stream.call_id == "call_1":
+            done.set()
+            return
+        await done.wait()
+        raise LookupError("no words for this")
+
+    with redis_server(tmp_path / "redis") as redis:
+        async with (
+            receiving(tmp_path, redis.url) as node,
+            node.stream("call_1") as first,
+            node.stream("call_2") as second,
+        ):
+            await talk(first, script(0.5))
+            await talk(second, script(0.5))
+            with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
+                with trio.fail_after(10):
+                    await follow(hear, Following(cluster=redis.url, group="tests"))
+            async with following(redis.url) as heard:
+                for caller in (first, second):
+                    await caller.stop()
+                await until(lambda: heard.over)
+                assert pending(redis, "tests") in "01" and heard.followed.call_id == "call_2"
+
+
 async def test_an_application_that_has_enough_leaves_a_stream_for_good(tmp_path: Path) -> None:
     taken: list[FollowedStream] = []
 

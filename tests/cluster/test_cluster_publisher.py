@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import trio
 import trio.testing
+from cluster_lab import free_port, until
 
+from minivoice_ref.config import Config
 from minivoice_ref.protocol.media import MediaFormat, Started
 from minivoice_ref.receiver.endings import STOPPED
+from minivoice_ref.receiver.journal import Journal
 from minivoice_ref.receiver.media_stream import Frame
-from minivoice_ref.receiver.publisher import Publication
+from minivoice_ref.receiver.publisher import Publication, Publisher
 
 MULAW = MediaFormat("mulaw", 8000, 1)
 STARTED = Started("twilio", MULAW, ("inbound",))
@@ -101,6 +106,51 @@ async def test_a_stream_is_over_when_its_end_has_landed(autojump_clock: object) 
         made.land()
         assert made.take_off(10) == [], "an end is told once"
     assert made.is_over and (made.published, made.dropped) == ({"inbound": 160}, {})
+
+
+def test_an_end_that_comes_while_the_rest_is_on_its_way_is_told_after_it() -> None:
+    made = publication()
+    add(made, 0)
+    made.take_off(10)
+    made.finish(STOPPED, {})
+    made.land()
+    (end,) = made.take_off(10)
+    assert end.fields[:2] == ("what", "end") and end.number == 3
+
+
+def test_all_entries_of_a_stream_have_the_format_of_its_first_start_or_tell_theirs() -> None:
+    """A start that came only after audio may name another format than was assumed."""
+    made = Publication("stream_1", "node", 1.0, Notes())
+    made.begin(None, replace(STARTED, format=MediaFormat("l16le", 8000, 1), assumed=True))
+    made.take_off(10)
+    made.land()
+    made.begin("call_1", STARTED)
+    add(made, 0)
+    start, audio = made.take_off(10)
+    assert "l16le" in start.fields and "mulaw" in audio.fields
+
+
+async def test_streams_that_come_and_go_while_redis_is_away_leave_nothing_but_their_sums() -> None:
+    config = Config(
+        plain=True, cluster=f"redis://127.0.0.1:{free_port()}", token_key="the key of this test"
+    )
+    told: list[str] = []
+    journal = SimpleNamespace(note=lambda log, what, **fields: told.append(what))
+    publisher = Publisher(config, "node", cast(Journal, journal))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publisher.run)
+        for number in range(3):
+            made = publisher.open(f"stream_{number}", Notes())
+            made.begin("call_1", STARTED)
+            add(made, 0)
+            await until(lambda: told)
+            with trio.move_on_after(0.1):
+                await made.run()
+        assert publisher.tell()["dropped"] == 480
+        await until(lambda: not publisher._live and not publisher._flight)
+        assert publisher.tell()["dropped"] == 480 and publisher.tell()["trouble"]
+        nursery.cancel_scope.cancel()
+    assert told == ["publishing"], "it is said once"
 
 
 async def test_a_stream_that_never_started_has_nothing_to_wait_for(
