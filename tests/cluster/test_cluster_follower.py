@@ -181,7 +181,7 @@ async def test_what_an_on_stream_raises_ends_its_follower_and_another_goes_on_at
                 with trio.fail_after(10):
                     await follow(fail, Following(cluster=redis.url, group="tests"))
             async with following(redis.url) as heard:
-                await until(lambda: heard.lines, 2)  # the lease is fifteen seconds
+                await until(lambda: heard.lines, 8)  # the lease is fifteen seconds
                 await caller.stop()
                 await until(lambda: heard.over)
     assert heard.lines == list(script(0.5))
@@ -324,7 +324,7 @@ async def test_a_stream_whose_receiver_died_ends_for_its_follower(tmp_path: Path
             announce = "what start stream s node n dialect d encoding mulaw rate 8000 channels 1"
             fields = [*announce.split(), "tracks", "inbound"]
             redis.cli("XADD", "{minivoice}:media:s", "1-1", *fields)
-            redis.cli("PEXPIRE", "{minivoice}:media:s", "1500")
+            redis.cli("PEXPIRE", "{minivoice}:media:s", "3000")
             redis.cli("XADD", "{minivoice}:media", "*", *fields)
             await until(lambda: heard.over)
         assert heard.followed.ended is None and heard.followed.account == {}

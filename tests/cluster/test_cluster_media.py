@@ -37,6 +37,11 @@ def balance(account: Mapping[str, Any]) -> dict[str, int]:
     return dropped
 
 
+def stream_of(redis: RedisServer) -> str:
+    """The key of the only stream."""
+    return next((key for key in keys(redis) if "stream_" in key), "none")
+
+
 def stop(redis: RedisServer) -> None:
     """Have Redis stand still: connections stay, and nobody answers."""
     assert redis._process is not None
@@ -116,7 +121,7 @@ async def test_a_redis_that_stands_still_holds_up_no_socket_and_what_it_costs_is
             await until(lambda: len(node.lines("streams", "publishing")) == 2)
             lag = node.lines("streams", "not_published")
             told = node.lines("streams", "publishing")
-    assert longest < 0.5, "the caller's messages and its ping were taken at once"
+    assert longest < 1.5, "the caller's messages and its ping were taken at once"
     assert here.lines == list(script(8)) and account["dropped"] == {}
     dropped = balance(account)
     assert set(dropped) == {"inbound", "outbound"} and min(dropped.values()) >= 8000
@@ -132,21 +137,21 @@ async def test_a_stream_that_ends_while_redis_stands_still_is_closed_at_once(
     tmp_path: Path,
 ) -> None:
     with redis_server(tmp_path / "redis") as redis:
-        timeouts = Timeouts(cluster=1, finish=1)
+        timeouts = Timeouts(cluster=1, finish=3)
         async with receiving(tmp_path, redis.url, timeouts=timeouts) as node:
             async with node.stream("call_1") as caller:
                 await talk(caller, script(1))
-                await trio.sleep(0.3)
+                await until(lambda: redis.cli("XLEN", stream_of(redis)) == "101")  # and its start
                 stop(redis)
                 await talk(caller, script(1, 1))
                 began = trio.current_time()
                 assert await caller.stop() == 1000
-                assert trio.current_time() - began < 0.5
+                assert trio.current_time() - began < 1.5
             account = await account_of(node)
-            assert trio.current_time() - began < 3
+            assert 3 <= trio.current_time() - began < 5
             go_on(redis)
             dropped = balance(account)
-            assert min(dropped.values()) == 8000, "the second of two seconds"
+            assert set(dropped.values()) == {8000}, "the second of two seconds"
             (rest,) = node.lines("streams", "not_published")
             assert rest["rest"] == sum(dropped.values()) and rest["code"] == "MV-713"
             assert not node.lines("streams", "application_cut")
@@ -185,8 +190,7 @@ async def test_what_redis_keeps_of_a_stream_is_capped(tmp_path: Path) -> None:
                 await talk(caller, script(6), pace=6)
                 assert await caller.stop() == 1000
             account = await account_of(node)
-            (stream,) = [key for key in keys(redis) if "stream_" in key]
-            assert 100 <= int(redis.cli("XLEN", stream)) < 200
+            assert 100 <= int(redis.cli("XLEN", stream_of(redis))) < 200
     assert balance(account) == {}
 
 
@@ -194,7 +198,7 @@ async def test_published_audio_is_gone_from_redis_some_time_after_its_last(
     tmp_path: Path,
 ) -> None:
     with redis_server(tmp_path / "redis") as redis:
-        timeouts = Timeouts(published=1, lease=1)
+        timeouts = Timeouts(published=2, lease=1)
         async with (
             receiving(tmp_path, redis.url, timeouts=timeouts) as node,
             following(redis.url, timeouts=timeouts) as heard,
@@ -204,16 +208,16 @@ async def test_published_audio_is_gone_from_redis_some_time_after_its_last(
                 assert len(keys(redis)) == 3, "the stream, its mark, and the announcements"
                 await caller.stop()
             await until(lambda: heard.over)
-        await until(lambda: not keys(redis), 5)
+        await until(lambda: not keys(redis), 10)
 
 
 async def test_a_stream_that_is_silent_for_a_while_is_not_forgotten(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as redis:
-        timeouts = Timeouts(published=1)
+        timeouts = Timeouts(published=2)
         async with receiving(tmp_path, redis.url, timeouts=timeouts) as node:
             async with node.stream("call_1") as caller:
                 await talk(caller, script(0.5))
-                await trio.sleep(3)
+                await trio.sleep(5)
                 async with following(redis.url, timeouts=timeouts) as heard:
                     await talk(caller, script(0.5, 0.5))
                     assert await caller.stop() == 1000
