@@ -22,10 +22,6 @@ from minivoice_ref.receiver.talk import Alone, Talk
 __all__ = ["Exchange"]
 
 
-def _nobody() -> Container[str]:
-    return ()
-
-
 class Exchange:
     """See above. *others* has the names of the processes that live beside this one.
 
@@ -36,7 +32,7 @@ class Exchange:
         self,
         memory: Memory,
         talk: Talk | None = None,
-        others: Callable[[], Container[str]] = _nobody,
+        others: Callable[[], Container[str]] = tuple,
         on_missed: Callable[[str, int], None] = lambda node, missed: None,
     ) -> None:
         self._talk = talk or Alone()

@@ -10,7 +10,6 @@ Read next: `cluster.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 
 import trio
 
@@ -47,27 +46,31 @@ class RedisTalk:
             if sender != self.node.encode():
                 hear(sender.decode(errors="replace"), said)
 
-        while True:
+        try:
+            while True:
+                try:
+                    async with self._redis.session(), trio.open_nursery() as nursery:
+                        nursery.start_soon(self._send_all)
+                        nursery.start_soon(self._see_that_it_is_there)
+                        await self._redis.hear(take, self._all, f"{self._all}:{self.node}")
+                        nursery.cancel_scope.cancel()  # the channels were closed
+                except* FAILURES as group:
+                    self._redis.fail_as(group)
+                for channel in self._outbox.addressees():
+                    self._outbox.clear(channel)
+                await trio.sleep(_RETRY_AFTER)
+        finally:
+            await self._send_last_words()  # noqa: ASYNC102  # it is shielded, for a moment
+
+    async def _send_last_words(self) -> None:
+        """Send what waits, by a connection that nobody has cancelled."""
+        with trio.move_on_after(_LAST_WORDS, shield=True):
+            await trio.lowlevel.checkpoint()
             try:
                 async with self._redis.session():
-                    await self._talk(take)
-            except* FAILURES as group:
-                self._redis.fail_as(group)
-            for channel in self._outbox.addressees():
-                self._outbox.clear(channel)
-            await trio.sleep(_RETRY_AFTER)
-
-    async def _talk(self, take: Callable[[bytes], None]) -> None:
-        """Talk as long as the session lasts."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send_all)
-                nursery.start_soon(self._see_that_it_is_there)
-                await self._redis.hear(take, self._all, f"{self._all}:{self.node}")
-                nursery.cancel_scope.cancel()  # the channels were closed
-        finally:
-            with trio.move_on_after(_LAST_WORDS, shield=True):
-                await self._send_what_waits()
+                    await self._send_what_waits()
+            except* FAILURES:
+                pass
 
     async def _send_all(self) -> None:
         while True:

@@ -11,7 +11,7 @@ import trio.testing
 from console_lab import open_console_lab
 from receiver_lab import patient
 
-from minivoice_ref.console.recordings import read_part
+from minivoice_ref.console.recordings import read_part, read_recording
 
 MEBIBYTE = 1024 * 1024
 
@@ -92,6 +92,11 @@ async def test_only_the_id_of_a_stream_finds_a_recording(
     async with open_console_lab(tmp_path) as lab:
         assert (await lab.get("recordings/stream_1")).body == b"RIFF"
         assert (await lab.get(f"recordings/{asked}")).status in (400, 404)
+
+
+def test_a_recording_that_cannot_be_read_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a_stream_1.wav").mkdir()
+    assert read_recording(tmp_path, "stream_1", None).status == 404
 
 
 async def test_a_log_line_cannot_make_another_file_a_recording(
