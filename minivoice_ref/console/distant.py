@@ -41,7 +41,7 @@ class DistantStream:
 
     def hear_levels(self, levels: Mapping[str, int]) -> None:
         """Hear how loud it is now."""
-        self._levels = dict(levels)
+        self._levels = {**self._levels, **levels}
 
     def hear_state(self, state: Mapping[str, Any]) -> None:
         """Hear what `state` is to say."""

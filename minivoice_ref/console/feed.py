@@ -270,7 +270,7 @@ class Feed:
         if self._asking.past_came:
             self._asking.past_came = False
             for viewer in self._viewers:
-                if not viewer.wants.calls:
+                if viewer.wants.logs or viewer.wants.call is not None:
                     viewer.refresh()
 
     def _send_logs(self, fresh: list[Line]) -> None:

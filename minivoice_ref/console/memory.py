@@ -31,6 +31,7 @@ _MOST_LINES = 600
 _MOST_LOOSE = 300
 _MOST_TAIL = 400
 _KEPT_FIRST = 100  # lines of a call that stay when the middle ones go
+_MOST_AT_ONCE = 50  # calls of which is concluded without a pause: 10 ms or so
 _MOST_TOLD = 10000  # lines for another process
 _LONGEST = 80  # characters of a number or a status that are shown
 _TOLD = ("direction", "from", "to", "status")
@@ -41,7 +42,7 @@ class Known:
     """One remembered call. `card` is None until somebody asks; `settled` when it cannot change.
 
     `told` is the card that `changes` handed out last: who looks at one call makes its card anew,
-    and that is no reason to keep it from the list.
+    and that is no reason to keep it from the list. `turn` grows with each conclusion.
     """
 
     key: int
@@ -51,6 +52,7 @@ class Known:
     explanation: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = True
     settled: bool = False
+    turn: int = 0
 
     @property
     def is_live(self) -> bool:
@@ -82,6 +84,7 @@ class Memory:
         self._groups = Groups(most_loose=_MOST_LOOSE)
         self._known: dict[Group, Known] = {}
         self._keys = itertools.count(1)
+        self._turns = itertools.count(1)
         self._parties: dict[str, Parties] = {}
         self.tails: dict[Log, deque[Line]] = {log: deque(maxlen=_MOST_TAIL) for log in LOGS}
 
@@ -194,11 +197,14 @@ class Memory:
         """The cards that differ from what this told last.
 
         Asks the calls that have new lines; with *unsettled* also those that time alone can change.
+        Of many only some at a time, for the loop has other things to do: who was asked last waits.
         """
         cards = []
-        for known in self.all():
-            if known.changed or (unsettled and not known.settled):
-                self._conclude(known)
+        calls = self.all()
+        due = [known for known in calls if known.changed or (unsettled and not known.settled)]
+        for known in sorted(due, key=lambda known: known.turn)[:_MOST_AT_ONCE]:
+            self._conclude(known)
+        for known in calls:
             card, told, known.told = known.card, known.told, known.card
             if card is not None and card is not told and card != told:
                 cards.append(card)
@@ -220,7 +226,7 @@ class Memory:
             explanation=known.explanation,
         )
         # While a stream is open, whatever changes is told by a line; afterwards time may do it.
-        known.changed, known.settled = False, over or live
+        known.changed, known.settled, known.turn = False, over or live, next(self._turns)
 
     def _gone(self, evidence: Evidence) -> str | None:
         """The process that took a stream of the call with it; None where none did."""

@@ -33,7 +33,7 @@ __all__ = ["Telling"]
 
 _TOLD_FOR = 5.0  # seconds
 _TELL_EVERY = 1.0  # seconds, also where there is no news
-_PIECES = 4  # of the past, a round
+_PIECES = 2  # of the past, a round
 _PIECE = 32 * 1024  # bytes
 _AT_A_TIME = 400  # streams in one message
 _MOST_WATCHERS = 100

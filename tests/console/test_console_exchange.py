@@ -308,6 +308,20 @@ async def test_what_is_looked_at_is_told_closely_and_what_is_listened_to_is_hear
             assert sums["id"] == "stream_0" and sums["messages"] == 1
 
 
+async def test_who_does_not_listen_gets_no_audio_where_another_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with processes("a", "b", "c") as (ether, (a, b, c)):
+        stream = b.call(1)
+        a.look(Wants(call="call_1"))
+        c.look(Wants(call="call_1", listen=True))
+        await trio.sleep(1)
+        for tick in range(20):
+            stream.speak(tick)
+            await trio.sleep(0.02)
+        assert {to for _, to, message in ether.said if message[:1] == b"\0"} == {"c"}
+
+
 async def test_a_slow_way_drops_and_counts_and_no_round_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

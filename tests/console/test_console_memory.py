@@ -170,3 +170,16 @@ def test_the_seventh_step_is_shown_where_it_fails(book: Book) -> None:
     book.add("streams", "recording_failed", code="MV-703", why="disk full", **ids)
     assert states(book.card("call_1"))["receiver_well"] == "fail"
     assert book.card("call_1")["verdict"] == "fail"
+
+
+def test_of_many_calls_some_at_a_time_are_thought_about_and_each_has_its_turn(book: Book) -> None:
+    for number in range(120):
+        book.add("answers", "answered", call_id=f"call_{number}", actions=[])
+    told = [{card["name"] for card in book.memory.changes(unsettled=True)} for _ in range(3)]
+    assert [len(names) for names in told] == [50, 50, 20]
+    assert len(set().union(*told)) == 120
+    book.memory.reconsider_all()
+    for number in range(60):
+        book.add("webhooks", "accepted", call_id=f"call_{number}", event="call.completed")
+    over = [card for _ in range(3) for card in book.memory.changes(unsettled=True) if card["over"]]
+    assert len(over) == 60
