@@ -198,7 +198,7 @@ async def test_a_node_that_is_killed_takes_its_streams_with_it_and_nothing_else(
         victim = nodes[0]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call)
-            await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 25)
+            await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 25, 60)
             victim.process.kill()
         # Each call went on to its end, each of its events was acknowledged, and each was handled.
         assert said["calls"]["completed"] == 60 and said["webhooks"]["given_up"] == 0
@@ -229,11 +229,13 @@ async def test_a_machine_that_is_cut_off_from_redis_for_ten_seconds_costs_no_cal
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call)
-                await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 10)
+                await until(lambda: len(nodes_of(nodes, "streams", "started")) >= 10, 60)
                 made[0].cut()
                 await trio.sleep(10)
                 made[0].mend()
-            assert said["calls"]["passed"] == 60 and said["webhooks"]["given_up"] == 0
+            assert said["calls"]["completed"] == 60, said["failures"]
+            await until(lambda: len(nodes_of(nodes, "streams", "account")) == 60)
+            assert said["webhooks"]["given_up"] == 0
             assert nodes[0].lines("webhooks", "inbox"), "it was cut off and has said so"
             await until(lambda: len(lab.told("handled")) == said["webhooks"]["sent"], 40)
             assert set(lab.told("begun").values()) == set(lab.told("handled").values()) == {1}

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
-from cluster_lab import Lab, Node, until
+from cluster_lab import Lab, Node, children, until
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -108,7 +108,8 @@ async def test_a_sum_does_not_fall_when_a_worker_dies_and_its_successor_begins_a
         killed = (await pids(node))[victim]
         os.kill(killed, signal.SIGKILL)
         with trio.fail_after(40):
-            await until(lambda: not Path(f"/proc/{killed}/exe").exists())
+            # Its parent has buried it, so its doors are closed as well.
+            await until(lambda: killed not in children(node.process.pid))
             while True:
                 sums = await summed(node)
                 assert sums[ACCEPTED] == sums["minivoice_webhook_seconds_count",] == 24

@@ -216,8 +216,8 @@ def going_on(node: Behind) -> int:
 def test_quiet_calls_and_secrets_are_treated_as_before_one_receiver(one: str, several: str) -> None:
     """Of one receiver the long test tries it: 90 seconds without a byte."""
     matters = re.compile(
-        r"(timeout (?:tunnel|client|server)|proxy_(?:read|send)_timeout|(?:access|error)_log|set-log-level"
-        r"|.*Forwarded|forwardfor|proxy_buffering|ssl-min-ver|ssl_protocols)\b.*"
+        r"(timeout (?:tunnel|client|server)|proxy_(?:read|send)_timeout|(?:access|error)_log"
+        r"|set-log-level|.*Forwarded|forwardfor|proxy_buffering|ssl-min-ver|ssl_protocols)\b.*"
     )
     found = [
         [line.split("#")[0].split() for line in text.splitlines() if matters.search(line)]
