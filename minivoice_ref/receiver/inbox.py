@@ -237,13 +237,11 @@ class Inbox:
             self._database.execute(statement, (before,))
             self._database.execute("DELETE FROM ended WHERE accepted < ?", (before,))
 
-        # Mostly there is nothing to delete, and then nothing is written.
-        await self._run(work, writes=False)
+        await self._run(work, writes=False)  # mostly there is nothing to delete
 
     async def check(self) -> None:
         """Write something, to see whether that can be done again after a trouble."""
-        # Written anew though it is the same.
-        await self._run(lambda: self._database.execute("PRAGMA user_version = 1"))
+        await self._run(lambda: self._database.execute("PRAGMA user_version = 1"))  # as it was
 
     # --- neighbours: none ---
 

@@ -8,6 +8,7 @@ A line for each piece of audio: pid, stream, track, position, the piece itself.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import partial
 
@@ -27,6 +28,8 @@ async def on_stream(file: int, stream: FollowedStream) -> None:
 
 def main(redis: str, path: str, most: str) -> None:
     """Follow until killed, or until a signal ends it."""
+    # What is started in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     following = Following(
         cluster=redis, group="tests", most=int(most), repeat=1.0, timeouts=Timeouts(lease=1.5)

@@ -96,7 +96,8 @@ async def test_another_goes_on_with_the_stream_of_a_follower_that_ends(
             first = made.told()[0].pid
             (process,) = (one for one in made.running if one.pid == first)
             process.send_signal(number)
-            await process.wait()
+            with trio.fail_after(20):
+                await process.wait()
             await talk(caller, script(4, 5))
             assert await caller.stop() == 1000
             await until(lambda: made.over() == 1)

@@ -495,7 +495,7 @@ async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
 
 async def test_the_database_keeps_little_of_itself_in_memory(tmp_path: Path) -> None:
     """What it kept by default grew by two megabytes over some thousands of events."""
-    async with open_inbox(tmp_path / "inbox", InlineDisk(1), clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
         (pages,) = inbox._database.execute("PRAGMA cache_size").fetchone()
         assert -1024 < pages < 0  # in KiB where it is negative
 
