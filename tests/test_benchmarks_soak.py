@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak_account import MOST_GROWTH, Soak, growth
-from minivoice_ref.receiver.inbox import _SCHEMA
+from minivoice_ref.receiver.inbox_file import SCHEMA
 from minivoice_ref.simulator.report import CallReport, StreamReport, Sums, WebhookReport
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def change(folder: Path, statement: str) -> None:
 def soak(tmp_path: Path) -> Soak:
     """A soak of good calls, of which the receiver has everything."""
     soak = Soak(tmp_path, lives=[LEVEL, LEVEL], streams=[CALLS])
-    change(tmp_path, _SCHEMA)
+    change(tmp_path, SCHEMA)
     for number in range(CALLS):
         soak.add(report(number), faulty=False, unruly=False, stopping=False)
         columns = "key, call_id, event, body, accepted, state, due"

@@ -32,8 +32,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from minivoice_ref.config import ConfigError, Limits
-from minivoice_ref.protocol.errors import Problem
+from minivoice_ref.config import Limits
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.commons import (
@@ -46,48 +45,19 @@ from minivoice_ref.receiver.commons import (
     end_of_call,
 )
 from minivoice_ref.receiver.disk import Disk, OpenDisk
+from minivoice_ref.receiver.inbox_file import BUSY, connect
 from minivoice_ref.receiver.returned import Returned, open_returned, returned_before
 
-__all__ = ["Inbox", "connect", "open_inbox"]
+__all__ = ["Inbox", "open_inbox"]
 
 _T = TypeVar("_T")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    number   INTEGER PRIMARY KEY AUTOINCREMENT,
-    key      TEXT NOT NULL UNIQUE,
-    call_id  TEXT NOT NULL,
-    event    TEXT NOT NULL,
-    body     BLOB NOT NULL,
-    accepted REAL NOT NULL,
-    state    TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'handled', 'set_aside')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due      REAL NOT NULL,
-    error    TEXT
-);
-CREATE INDEX IF NOT EXISTS events_waiting ON events (due, number) WHERE state = 'waiting';
-CREATE INDEX IF NOT EXISTS events_handled ON events (accepted) WHERE state = 'handled';
-CREATE TABLE IF NOT EXISTS claims (
-    call_id  TEXT PRIMARY KEY,
-    number   INTEGER NOT NULL,
-    node     TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS ended (
-    number   INTEGER PRIMARY KEY AUTOINCREMENT,
-    call_id  TEXT NOT NULL,
-    status   TEXT NOT NULL,
-    accepted REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS ended_calls ON ended (call_id);
-"""
 _NEXT = """
 SELECT number, due FROM events
 WHERE state = 'waiting' AND call_id NOT IN (SELECT call_id FROM claims)
 ORDER BY due, number LIMIT 1
 """
 _HANDLED = "state = 'handled', body = x'', error = NULL"
-_BUSY = 2000  # milliseconds that SQLite waits for another process's lock
-_CACHE = 256  # KiB of pages; the system has the rest of them
 _REMEMBERED = 7 * 24 * 3600.0  # seconds
 
 
@@ -298,7 +268,7 @@ class Inbox:
         """
         if writes and not os.path.samestat(os.stat(self._path), self._file):
             raise OSError(f"{self._path} is not the file that was opened")
-        patience = _BUSY if self.trouble is None else 0
+        patience = BUSY if self.trouble is None else 0
         self._database.execute(f"PRAGMA busy_timeout = {patience}")
         return work()
 
@@ -314,37 +284,3 @@ async def open_inbox(
     node, only = "alone", disk(1)  # there is one connection to the database
     async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
         yield Inbox(path, database, only, returned, clock=clock, remembered=remembered, node=node)
-
-
-@asynccontextmanager
-async def connect(path: Path, disk: Disk) -> AsyncIterator[sqlite3.Connection]:
-    """A connection to the database at *path* while the block runs. May raise ConfigError."""
-    try:
-        database = await disk.run(lambda: _connect(path))
-    except (OSError, sqlite3.Error) as exc:
-        why = f"{path} cannot be used: {exc}"
-        # `OperationalError` is what cannot be opened, written or locked; its base, what is damaged.
-        damaged = type(exc) is sqlite3.DatabaseError
-        mend = "move it away or restore it" if damaged else "name a folder that we may write to"
-        raise ConfigError([Problem("data", why, mend)]) from exc
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # SQLite gives its helper files the mode of the database, so it is made first, for us alone.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    database = sqlite3.connect(
-        path, timeout=_BUSY / 1000, isolation_level=None, check_same_thread=False
-    )
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute(f"PRAGMA cache_size = -{_CACHE}")
-        database.executescript(_SCHEMA)
-    except BaseException:
-        database.close()
-        raise
-    return database

@@ -29,28 +29,13 @@ from minivoice_ref.receiver.alive import is_alive, living
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.commons import Doubt, InboxFailed, SharedStream, Tell
 from minivoice_ref.receiver.disk import Disk, OpenDisk
-from minivoice_ref.receiver.inbox import Inbox, connect
+from minivoice_ref.receiver.inbox import Inbox
+from minivoice_ref.receiver.inbox_file import connect
 from minivoice_ref.receiver.live_streams import TooMany
 from minivoice_ref.receiver.returned import Returned, open_returned
 
 __all__ = ["SharedInbox", "open_shared_inbox"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS streams (
-    stream_id TEXT PRIMARY KEY,
-    subject   TEXT NOT NULL,
-    token     TEXT NOT NULL,
-    node      TEXT NOT NULL,
-    expires_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS streams_subject ON streams (subject);
-CREATE TABLE IF NOT EXISTS tokens (
-    token     TEXT PRIMARY KEY,
-    opened    INTEGER NOT NULL,
-    expires_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, told TEXT NOT NULL);
-"""
 _LOOK_EVERY = 0.2  # seconds
 _TELL_EVERY = 5  # looks
 _RETRY_AFTER = 1.0
@@ -233,7 +218,6 @@ async def open_shared_inbox(
     """
     only = disk(1)  # there is one connection to the database
     async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
-        database.executescript(_SCHEMA)
         with living(_life(path, node)):
             inbox = SharedInbox(
                 path, database, only, returned, clock=clock, remembered=remembered, node=node

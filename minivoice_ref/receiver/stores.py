@@ -6,8 +6,6 @@ This is the one place that knows which commons there is, which way to talk, and 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minivoice_ref.config import Config, ConfigError
 from minivoice_ref.protocol.errors import Problem
+from minivoice_ref.receiver.alive import living
 from minivoice_ref.receiver.commons import Commons
 from minivoice_ref.receiver.disk import OpenDisk
 from minivoice_ref.receiver.inbox import open_inbox
@@ -110,31 +109,20 @@ def own_folders(config: Config) -> Iterator[None]:
         why = f"{folder} cannot be made: {exc.strerror or exc}"
         raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
     with ExitStack() as locks:
-        locks.enter_context(_own("data", folder / "receiver.lock"))
+        _own("data", folder / "receiver.lock", locks)
         if config.inbox is not None:
-            locks.enter_context(_own("inbox", inbox.with_name(f"{inbox.name}.lock")))
+            _own("inbox", inbox.with_name(f"{inbox.name}.lock"), locks)
         yield
 
 
-@contextmanager
-def _own(setting: str, path: Path) -> Iterator[None]:
-    """Hold the lock file *path*: receivers that do not know of each other would mix up their files.
-
-    The kernel lets go of the lock when its holder dies. The file stays: a file that is deleted
-    while another waits for it would be two locks.
-    """
+def _own(setting: str, path: Path, locks: ExitStack) -> None:
+    """Hold the lock of *path*: receivers that know nothing of each other would mix them up."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        locks.enter_context(living(path))
+    except BlockingIOError as exc:
+        why = f"{path.parent} is in use by another receiver"
+        mend = f"stop that one, or give this one a {setting} of its own"
+        raise ConfigError([Problem(setting, why, mend)]) from exc
     except OSError as exc:
         why = f"{path} cannot be used: {exc.strerror or exc}"
         raise ConfigError([Problem(setting, why, "name a place that we may write to")]) from exc
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            why = f"{path.parent} is in use by another receiver"
-            mend = f"stop that one, or give this one a {setting} of its own"
-            raise ConfigError([Problem(setting, why, mend)]) from exc
-        yield
-    finally:
-        os.close(descriptor)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +26,24 @@ from minivoice_ref.receiver.neighbours import SharedInbox, open_shared_inbox
 
 _T = TypeVar("_T")
 ONCE = webhook("call.completed", "call_1")
+OPENER = """
+import sys
+from pathlib import Path
+
+import trio
+
+from minivoice_ref.receiver.disk import InlineDisk
+from minivoice_ref.receiver.inbox_file import connect
+
+
+async def open_it(path: Path) -> None:
+    async with connect(path, InlineDisk(1)):
+        print("open", flush=True)
+
+
+for line in sys.stdin:
+    trio.run(open_it, Path(line.rstrip()))
+"""
 
 
 class Neighbour:
@@ -67,6 +87,28 @@ async def neighbour(
                 await trio.testing.wait_all_tasks_blocked()
             yield made
             nursery.cancel_scope.cancel()
+
+
+def test_processes_that_make_the_file_at_the_same_moment_all_open_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        openers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", OPENER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(4)
+        ]
+        for attempt in range(50):  # without a lock of ours, one in ten fails
+            for opener in openers:
+                assert opener.stdin is not None
+                print(tmp_path / f"inbox-{attempt}", file=opener.stdin, flush=True)
+            for opener in openers:
+                assert opener.stdout is not None
+                assert opener.stdout.readline() == "open\n"
 
 
 async def test_an_event_is_one_neighbours_at_a_time(tmp_path: Path, autojump_clock: object) -> None:

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from deploy_lab import DEPLOY, PROXIES, Deployed, deployed, proxy_alone, unit
 from minivoice_ref import Limits, Timeouts, read_answer
 from minivoice_ref.certificates import Certificates, make_certificates
 from minivoice_ref.net.connect import TcpConnector
+from minivoice_ref.net.http import Response
 from minivoice_ref.net.http_client import fetch
 from minivoice_ref.net.media_socket import SocketClosed
 from minivoice_ref.net.tls import client_context
@@ -97,14 +99,8 @@ async def test_the_longest_body_that_the_receiver_takes_passes_the_proxy(
     if proxy not in INSTALLED:
         pytest.skip(f"{proxy} is not installed")
     with deployed(proxy, tmp_path / proxy, certificates) as deployment:
-        response = await fetch(
-            "POST",
-            f"{deployment.url}/webhooks",
-            body=bytes(Limits().request_body),
-            connect=TcpConnector(client_context(certificates.ca), Timeouts()),
-            timeouts=Timeouts(),
-            limits=Limits(),
-        )
+        body = bytes(Limits().request_body)
+        response = await request("POST", f"{deployment.url}/webhooks", certificates, body=body)
     assert response.status == 401  # the receiver's, since nobody has signed it
 
 
@@ -115,31 +111,37 @@ async def test_a_proxy_whose_receiver_is_away_logs_no_token(
     if proxy not in INSTALLED:
         pytest.skip(f"{proxy} is not installed")
     with proxy_alone(proxy, tmp_path / proxy, certificates) as url:
-        response = await fetch(
-            "GET",
-            f"{url}/stream/the-token-of-this-test",
-            connect=TcpConnector(client_context(certificates.ca), Timeouts()),
-            timeouts=Timeouts(),
-            limits=Limits(),
-        )
+        response = await request("GET", f"{url}/stream/the-token-of-this-test", certificates)
     assert response.status in (502, 503)
     logs = [path.read_text("utf-8") for path in tmp_path.rglob("*.log")]
     assert logs and not any("the-token-of" in text for text in logs), logs
+
+
+async def request(
+    method: str,
+    url: str,
+    certificates: Certificates,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes | None = None,
+) -> Response:
+    """One request, on a connection of its own."""
+    return await fetch(
+        method,
+        url,
+        headers=headers,
+        body=body,
+        connect=TcpConnector(client_context(certificates.ca), Timeouts()),
+        timeouts=Timeouts(),
+        limits=Limits(),
+    )
 
 
 async def ask(
     deployment: Deployed, certificates: Certificates, headers: list[tuple[str, str]]
 ) -> str:
     """Ask the answer_url; return the URL of the stream that it wants."""
-    connect = TcpConnector(client_context(certificates.ca), Timeouts())
-    response = await fetch(
-        "GET",
-        f"{deployment.url}/answer?call_id=call_1",
-        headers=headers,
-        connect=connect,
-        timeouts=Timeouts(),
-        limits=Limits(),
-    )
+    url = f"{deployment.url}/answer?call_id=call_1"
+    response = await request("GET", url, certificates, headers)
     (action,) = read_answer(response.body).actions
     assert action is not None
     return str(action.parameters["stream_url"])
