@@ -112,14 +112,15 @@ class Caller:
         self._encoder = TwilioEncoder()
 
     async def start(self, call_id: str, codec: str = "audio/x-mulaw") -> None:
-        """Greet and start; then the stream waits for its end."""
+        """Greet and start; then the stream waits for its end, which may be there already."""
         mulaw = MediaFormat("mulaw", 8000, 1)
         tracks: tuple[Track, ...] = ("inbound", "outbound")
         started = Started("twilio", mulaw, tracks, stream_id="MZ1", call_id=call_id)
         await trio.lowlevel.checkpoint()
-        for message in (*self._encoder.connected(), *self._encoder.start(started)):
-            assert isinstance(message, str)
-            await self.socket.send(message.replace("audio/x-mulaw", codec))
+        with suppress(SocketClosed):  # `close_code` tells why
+            for message in (*self._encoder.connected(), *self._encoder.start(started)):
+                assert isinstance(message, str)
+                await self.socket.send(message.replace("audio/x-mulaw", codec))
 
     async def say(self, track: Track, payload: bytes, at: int) -> None:
         """Send a piece of audio, which belongs *at* so many milliseconds."""
