@@ -89,7 +89,7 @@ def test_the_protocol_imports_nothing_that_waits_or_guesses(path: Path) -> None:
         ("trio_websocket", {"net/websocket.py", "net/simple_wire.py"}),
         ("wsproto", {"net/manners.py", "net/simple_wire.py", "net/fast_wire.py"}),
         ("h11", {"net/http.py", "net/http_client.py", "net/front_door.py"}),
-        ("sqlite3", {"receiver/inbox.py", "receiver/neighbours.py"}),
+        ("sqlite3", {"receiver/inbox.py", "receiver/inbox_file.py", "receiver/neighbours.py"}),
         ("trustme", {"certificates.py"}),
         ("coredis", {"receiver/cluster_client.py"}),
         ("prometheus_client", {"metrics.py", "metrics_workers.py"}),

@@ -290,9 +290,10 @@ async def test_a_process_that_is_alone_has_no_neighbours(
 
 
 async def test_what_a_neighbour_had_handled_when_it_was_killed_is_not_handled_again(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
     """It was killed before the database knew; its own note is read before its claim is freed."""
+    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     async with neighbour(tmp_path, "b") as b:
         event = read_event(ONCE)
         async with neighbour(tmp_path, "a", runs=False) as a:
@@ -307,8 +308,9 @@ async def test_what_a_neighbour_had_handled_when_it_was_killed_is_not_handled_ag
 
 
 async def test_a_receiver_that_is_alone_knows_what_workers_before_it_had_handled(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
+    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     event = read_event(ONCE)
     async with neighbour(tmp_path, "a", runs=False) as a:
         await a.accept()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import resource
 import sqlite3
 from collections.abc import Callable
@@ -451,17 +453,25 @@ async def test_what_was_handled_at_the_moment_of_a_hard_end_is_not_handled_again
     assert handler.names == ["call.completed"]
 
 
-@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("in_file", [True, False])
 async def test_what_was_handled_is_not_handled_again_though_the_database_never_heard_of_it(
-    noted: bool, tmp_path: Path, autojump_clock: object
+    in_memory: bool,
+    in_file: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: object,
 ) -> None:
-    """Unless a disk that fails kept that from being noted as well: then at least once it is."""
+    """Unless it could be noted nowhere else either: then at least once it is."""
+    (tmp_path / "memory").mkdir()
+    place = tmp_path / ("memory" if in_memory else "that is not there")
+    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", place)
     handler, disks = Handler(), [FailingDisk(), FailingDisk()]
 
     async def on_event(event: CallEvent) -> None:
         await handler.on_event(event)
         disks[0].error = sqlite3.OperationalError("database is locked")
-        disks[1].error = None if noted else OSError(28, "No space left on device")
+        disks[1].error = None if in_file else OSError(28, "No space left on device")
         lab.serving.cancel()
 
     def open_disk(threads: int) -> Disk:
@@ -475,9 +485,29 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
     async with open_lab(handler.app, config) as again:
         await settle()
         assert states(again) == {"handled": 1}
-    assert len(handler.names) == (1 if noted else 2)
+    assert len(handler.names) == (1 if in_memory or in_file else 2)
+    assert not list((tmp_path / "memory").iterdir())  # gone with the last event that needed it
     mode = (config.data / "inbox.sqlite3.alone.returned").stat().st_mode
     assert mode & 0o777 == 0o600
+
+
+async def test_a_note_in_memory_that_is_somebody_elses_is_neither_read_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
+    event = read_event(webhook())
+    told = hashlib.sha256(event.key.encode()).digest()
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+        await inbox.accept(event, webhook())
+        (theirs,) = tmp_path.glob("minivoice-*.returned")
+    theirs.write_bytes(told)
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+        await inbox.recover()
+        taken = await inbox.take()
+        assert isinstance(taken, WaitingEvent)
+        await inbox.returned(taken, "another key")
+    assert theirs.read_bytes() == told
 
 
 async def test_a_note_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
