@@ -140,3 +140,5 @@ class Unwrapped:
                 raise inner
             finally:
                 inner.__context__ = context  # else the group that holds it becomes its own cause
+                # This frame is in the traceback of what it raises: what it holds would hold it.
+                del error, inner, context, traceback

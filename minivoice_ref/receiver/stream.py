@@ -69,8 +69,7 @@ async def run_stream(
     """Look after one stream until all that belongs to it has ended.
 
     *subject* is whose stream its token says it is; *opened* goes into the log's first line. The
-    socket is closed on every way out, cancellation included. Raises OnStreamFailed where
-    `on_stream` raised, which the log has then been told.
+    socket is closed on every way out, cancelled too. Raises OnStreamFailed where `on_stream` did.
     """
     shared.streams += 1
     try:
@@ -87,16 +86,16 @@ class _Supervisor:
     def __init__(
         self, socket: MediaSocket, stream_id: str, subject: Subject, shared: Shared
     ) -> None:
-        config = shared.config
+        config = self._config = shared.config
         self._socket = socket
         self._id = stream_id
         self._subject = subject
         self._shared = shared
-        self._config = config
         self._hand_over = HandOver(config.limits.hand_over, self._lag)
+        self._dropped = self._hand_over.dropped
         self._recording = new_recording(shared, stream_id, self._describe, self._note)
         publisher = shared.publisher
-        self._publication = None if publisher is None else publisher.open(stream_id, self._note)
+        self._publication = publisher.open(stream_id, self._note) if publisher else None
         self._intake = Intake(
             new_session(config),
             self._hand_over,
@@ -148,6 +147,9 @@ class _Supervisor:
             if self._call is not None:
                 self._call.streams -= 1
             self._note_account()
+            # All of these know us: their memory would be free only when somebody looks for cycles.
+            del self._socket, self._intake, self._hand_over, self._recording, self._publication
+            del self._capture, self._stream, self.live
 
     def end(self, ending: Ending) -> None:
         """End the stream. The first ending counts; called from any task, and by the application."""
@@ -250,8 +252,7 @@ class _Supervisor:
             if is_cancellation(exc):
                 raise
             self._application_runs = False
-            level = logging.ERROR
-            self._note("application_failed", level=level, code="MV-509", **told_of(exc))
+            self._note("application_failed", level=logging.ERROR, code="MV-509", **told_of(exc))
             self.end(endings.RAISED)
             raise endings.OnStreamFailed from exc  # noqa: ASYNC104  # no cancellation gets here
         self._application_runs = False
@@ -346,4 +347,4 @@ class _Supervisor:
         if lagging:
             self._note("lagging", code="MV-408", behind=self._config.limits.hand_over)
         else:
-            self._note("caught_up", dropped=dict(self._hand_over.dropped))
+            self._note("caught_up", dropped=dict(self._dropped))

@@ -6,6 +6,7 @@ Virtual time over memory streams: every duration here is exact.
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import wave
 from pathlib import Path
@@ -18,7 +19,13 @@ from receiver_lab import HOST, Caller, Lab, open_lab, patient, settings, settle,
 from minivoice_ref.config import Limits
 from minivoice_ref.net.websocket import SocketClosed
 from minivoice_ref.receiver.app import App
-from minivoice_ref.receiver.media_stream import Frame, MediaStream
+from minivoice_ref.receiver.capture import Capture
+from minivoice_ref.receiver.intake import Intake
+from minivoice_ref.receiver.media_stream import Frame, HandOver, MediaStream
+from minivoice_ref.receiver.recording import Recording
+from minivoice_ref.receiver.stream import _Supervisor
+
+OF_A_STREAM = {Capture, HandOver, Intake, MediaStream, Recording, _Supervisor}
 
 
 class Listener:
@@ -787,3 +794,39 @@ async def test_a_fault_of_ours_closes_with_1011_and_the_server_goes_on(
             await caller.start()
             await caller.stop()
             assert await caller.close_code() == 1000
+
+
+@pytest.mark.parametrize("way", ["stop", "cut", "call", "raise", "abort", "drain"])
+async def test_the_memory_of_a_stream_is_free_at_its_end_and_not_when_somebody_seeks_cycles(
+    way: str, tmp_path: Path, autojump_clock: object
+) -> None:
+    """A stream over TLS is some 80 KB; a busy receiver had megabytes of them that had ended."""
+
+    async def on_stream(stream: MediaStream) -> None:
+        async for _ in stream:
+            if way == "raise":
+                raise ValueError("the application's own fault")
+            if way == "abort":
+                stream.abort()
+
+    given = settings(tmp_path, record=True, capture=True)
+    gc.collect()
+    gc.disable()
+    try:
+        async with open_lab(App(on_stream=on_stream), given) as lab:
+            async with lab.stream() as caller:
+                await caller.start()
+                await caller.frame(0)
+                if way == "stop":
+                    await caller.stop()
+                elif way == "cut":
+                    await caller.socket.abort()
+                elif way == "call":
+                    await lab.deliver(webhook())
+                elif way == "drain":
+                    lab.serving.cancel()
+                await caller.close_code()
+            await settle()
+            assert not [kind for kind in map(type, gc.get_objects()) if kind in OF_A_STREAM]
+    finally:
+        gc.enable()
