@@ -72,6 +72,8 @@ class RedisCommons:
         self._mine: dict[str, SharedStream] = {}
         self._left: dict[str, SharedStream] = {}
         self._asked: set[str] = set()
+        self._claims = 0
+        self._in_hand: set[int] = set()
         self._errand = trio.Event()
         self._idle = trio.Event()
         self._doubts_told = False
@@ -109,10 +111,18 @@ class RedisCommons:
 
     async def take(self) -> WaitingEvent | float:
         """Take an event that is due; see `Commons.take`."""
-        told = await self._redis.run(cluster_scripts.TAKE, self.node, writes=False)
+        self._claims += 1
+        claim, told = self._claims, None
+        self._in_hand.add(claim)
+        try:
+            told = await self._redis.run(cluster_scripts.TAKE, self.node, claim, writes=False)
+        finally:
+            if not isinstance(told, list):
+                self._in_hand.discard(claim)
         if isinstance(told, list):
             event_id, call_id, event, body, attempt = told
-            return WaitingEvent(_text(event_id), _text(call_id), _text(event), body, attempt)
+            names = _text(event_id), _text(call_id), _text(event)
+            return WaitingEvent(*names, body, attempt, claim)
         self._idle.set()
         wait = float(told)
         return wait if wait >= 0 else float("inf")
@@ -137,8 +147,9 @@ class RedisCommons:
     async def _finish(
         self, event: WaitingEvent, what: str, wait: float = 0.0, error: str = ""
     ) -> None:
-        arguments = (event.id, event.call_id, what, wait, error, _MOST_DEAD)
+        arguments = (event.id, event.call_id, what, wait, error, _MOST_DEAD, event.claim)
         await self._redis.run(cluster_scripts.FINISH, self.node, *arguments)
+        self._in_hand.discard(event.claim)
 
     async def tidy(self) -> None:
         """Nothing to do: what is remembered expires by itself."""
@@ -228,13 +239,19 @@ class RedisCommons:
                 await self._enter_again()
             if trio.current_time() >= reclaim_at:
                 reclaim_at = trio.current_time() + self._lease
-                due += await self._redis.run(cluster_scripts.RECLAIM, self.node, _ms(self._lease))
+                due += await self._reclaim()
             if due:
                 look()
             await self._tell_doubts(doubt)
             self._asked.update(calls.with_streams())
             self._errand.set()
             await trio.sleep(self._lease / 5)
+
+    async def _reclaim(self) -> int:
+        """Free what dead nodes had, and what Redis gave us when we had given up waiting for it."""
+        known = self._claims, *self._in_hand
+        script, lease = cluster_scripts.RECLAIM, _ms(self._lease)
+        return int(await self._redis.run(script, self.node, lease, *known))
 
     async def _enter_again(self) -> None:
         """Say which streams are here to a Redis that has forgotten, or never heard of some."""

@@ -8,7 +8,7 @@ so that in a Redis Cluster they lie together, which lets a script reach all of t
     {name}:dead        stream; the events that were set aside, the oldest trimmed away
     {name}:seen:…      one an event, by its key's digest, as long as duplicates are known
     {name}:later       sorted set; events that were read and wait: for their time, or for their call
-    {name}:busy        hash; call -> the event that is being handled, and by which node
+    {name}:busy        hash; call -> the event that is being handled, by which node, its claim
     {name}:tries       hash; event -> how often it was tried
     {name}:ended:…     one a call that has ended: its status
     {name}:nodes       set; the names of nodes. {name}:node:… is there as long as the node lives
@@ -18,6 +18,10 @@ so that in a Redis Cluster they lie together, which lets a script reach all of t
 An entry of the events' stream leaves it only when it was handled or set aside: trimming the stream
 could lose what was acknowledged. What bounds it is `limits.backlog`, beyond which nothing is
 accepted. Time is Redis's own, so the nodes' clocks need not agree.
+
+A claim is the number that a node gave a TAKE of its own. Redis may do what a node sent it long
+after the node has given up waiting, and then the event is the node's without its knowing. So each
+node says now and then which claims it has in hand; what it has under an older one is free again.
 
 This module is text. Read next: `cluster.py`.
 """
@@ -35,9 +39,21 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local function is_alive(node) return redis.call('EXISTS', P .. ':node:' .. node) == 1 end
 local function is_busy(call)
   local found = redis.call('HGET', BUSY, call)
-  return found and is_alive(string.match(found, ' (.*)$'))
+  return found and is_alive(string.match(found, ' (%S+)'))
 end
 local function park(id, call, due) redis.call('ZADD', LATER, due, id .. ' ' .. call) end
+local function free(me, is_lost)
+  local busy, freed = redis.call('HGETALL', BUSY), 0
+  for i = 1, #busy, 2 do
+    local id, node, claim = string.match(busy[i + 1], '^(%S+) (%S+) (%S+)$')
+    if node == me and is_lost(claim) then
+      redis.call('HDEL', BUSY, busy[i])
+      park(id, busy[i], now)
+      freed = freed + 1
+    end
+  end
+  return freed
+end
 local function field(fields, name)
   for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
 end
@@ -62,11 +78,11 @@ end
 return new and 1 or 0
 """
 
-#: ARGV: node. -> {id, call, event, body, attempt}; or seconds until one is due, -1 where none is
+#: ARGV: node, claim. -> {id, call, event, body, attempt}; or seconds until one is due, -1 where none is
 TAKE = _COMMON + """
 local me = ARGV[1]
 local function begin(id, call, fields)
-  redis.call('HSET', BUSY, call, id .. ' ' .. me)
+  redis.call('HSET', BUSY, call, id .. ' ' .. me .. ' ' .. ARGV[2])
   local attempt = redis.call('HINCRBY', TRIES, id, 1)
   return {id, call, field(fields, 'event'), field(fields, 'body'), attempt}
 end
@@ -99,11 +115,11 @@ return next[2] and tostring(math.max(tonumber(next[2]) - now, 0.001)) or '-1'
 #: ARGV: id, call. An event that was read is put where every node finds it.
 PARK = _COMMON + "park(ARGV[1], ARGV[2], now)"
 
-#: ARGV: node, id, call, what, seconds to wait or -, error, most dead letters.
+#: ARGV: node, id, call, what, seconds to wait or -, error, most dead letters, claim.
 #: *what* is handled, failed or dead.
 FINISH = _COMMON + """
 local id, call, what = ARGV[2], ARGV[3], ARGV[4]
-local ours = redis.call('HGET', BUSY, call) == id .. ' ' .. ARGV[1]
+local ours = redis.call('HGET', BUSY, call) == id .. ' ' .. ARGV[1] .. ' ' .. ARGV[8]
 if ours then redis.call('HDEL', BUSY, call) end
 if what == 'failed' then
   if ours then park(id, call, now + tonumber(ARGV[5])) end
@@ -143,9 +159,14 @@ end
 return said
 """
 
-#: ARGV: node, ms of silence. Puts what dead nodes left where every node finds it. -> how many
+#: ARGV: node, ms of silence, its last claim, those that it has in hand. Puts what dead nodes left,
+#: and what this one does not know that it has, where every node finds it. -> how many
 RECLAIM = _COMMON + """
-local found, cursor = 0, '0-0'
+local in_hand = {}
+for i = 4, #ARGV do in_hand[ARGV[i]] = true end
+local found, cursor = free(ARGV[1], function(claim)
+  return not in_hand[claim] and tonumber(claim) <= tonumber(ARGV[3])
+end), '0-0'
 repeat
   local page = redis.pcall('XAUTOCLAIM', EVENTS, 'workers', ARGV[1], ARGV[2], cursor, 'COUNT', 100)
   if page.err then break end
@@ -183,14 +204,7 @@ for _, stream in ipairs(redis.call('HVALS', P .. ':live:' .. me)) do
 end
 redis.call('DEL', P .. ':node:' .. me, P .. ':live:' .. me)
 redis.call('SREM', P .. ':nodes', me)
-local busy = redis.call('HGETALL', BUSY)
-for i = 1, #busy, 2 do
-  local id, node = string.match(busy[i + 1], '^(%S+) (.*)$')
-  if node == me then
-    redis.call('HDEL', BUSY, busy[i])
-    park(id, busy[i], now)
-  end
-end
+free(me, function() return true end)
 """
 
 #: ARGV: node, stream, subject, digest of the token, the whole as JSON, most of a call, most of a

@@ -56,13 +56,17 @@ class InboxFailed(MiniVoiceError):
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """An event that was taken, to be handled by whoever took it. *attempt* counts from 1."""
+    """An event that was taken, to be handled by whoever took it. *attempt* counts from 1.
+
+    *claim* tells the commons which taking of it this was, where they have to know.
+    """
 
     id: str
     call_id: str
     event: str
     body: bytes
     attempt: int
+    claim: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,16 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Its connections stay while the block runs, and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def cli(self, *words: str) -> str:
         """Have a command done; what it printed."""
         command = ["redis-cli", "-p", str(self.port), "--raw", *words]

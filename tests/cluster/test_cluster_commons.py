@@ -149,6 +149,29 @@ async def test_what_a_node_leaves_behind_is_anybodys(tmp_path: Path) -> None:
             )
 
 
+async def test_an_event_whose_taking_was_never_heard_of_is_free_again(tmp_path: Path) -> None:
+    """Redis does what it had been sent before it stood still, when nobody waits for the answer."""
+    with redis_server(tmp_path / "redis") as redis:
+        async with member(redis, tmp_path) as a, member(redis, tmp_path) as b:
+            await until(lambda: a.commons.others)
+            await b.accept("call.created", "call_0")
+            first = await a.commons.take()
+            assert isinstance(first, WaitingEvent)
+            await b.accept()
+            with redis.standing_still():
+                with pytest.raises(InboxFailed):
+                    await a.commons.take()
+            await until(lambda: "call_1" in redis.cli("HKEYS", "{minivoice}:busy"))
+            await until(lambda: a.commons.trouble is None)
+            taken = await b.taken()
+            assert taken.attempt == 2
+            await trio.sleep(2 * LEASE)  # what is being handled stays whose it is
+            assert not isinstance(await a.commons.take(), WaitingEvent)
+            await b.commons.handled(taken)
+            await a.commons.handled(first)
+            assert redis.cli("EXISTS", "{minivoice}:busy", "{minivoice}:tries") == "0"
+
+
 async def test_ends_of_calls_are_heard_at_once_and_looked_up(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as redis:
         async with member(redis, tmp_path) as a, member(redis, tmp_path) as b:
