@@ -235,7 +235,7 @@ class RedisCommons:
             )
             names, documents = map(_text, others[::2]), map(json.loads, others[1::2])
             self.others = dict(sorted(zip(names, documents, strict=True)))
-            if known != len(self._mine):
+            if known != len(self._mine) + len(self._left):
                 await self._enter_again()
             if trio.current_time() >= reclaim_at:
                 reclaim_at = trio.current_time() + self._lease
@@ -254,10 +254,13 @@ class RedisCommons:
         return int(await self._redis.run(script, self.node, lease, *known))
 
     async def _enter_again(self) -> None:
-        """Say which streams are here to a Redis that has forgotten, or never heard of some."""
+        """Say which streams are here to a Redis that has forgotten some, and which are not."""
         await trio.lowlevel.checkpoint()
         for stream in list(self._mine.values()):
             await self._enter(stream, 1e9, 1e9)
+        for stream in await self.streams():  # one that ended in the meantime is among them, too
+            if stream.node == self.node and stream.stream_id not in self._mine:
+                self.leave(stream)
 
     async def _run_errands(self, calls: Calls) -> None:
         """Tell of streams that have gone; look up calls that may have ended."""

@@ -78,7 +78,7 @@ end
 return new and 1 or 0
 """
 
-#: ARGV: node, claim. -> {id, call, event, body, attempt}; or seconds until one is due, -1 where none is
+#: ARGV: node, claim. -> {id, call, event, body, attempt}; or seconds until one is due, or -1
 TAKE = _COMMON + """
 local me = ARGV[1]
 local function begin(id, call, fields)

@@ -222,6 +222,18 @@ async def test_a_redis_that_has_forgotten_everything_hears_of_the_streams_again(
             await a.taken()
 
 
+async def test_a_stream_that_redis_has_and_its_node_has_not_goes(tmp_path: Path) -> None:
+    """As where Redis did at last what it had been sent before the stream's end."""
+    with redis_server(tmp_path / "redis") as redis:
+        async with member(redis, tmp_path) as a:
+            await until(lambda: redis.cli("EXISTS", "{minivoice}:nodes") == "1")
+            await a.commons._enter(SharedStream("ghost", "call:1", "t"), 1, 1)
+            with trio.fail_after(5):
+                while await a.commons.streams():  # noqa: ASYNC110  # Redis tells nobody
+                    await trio.sleep(0.05)
+            assert redis.cli("EXISTS", "{minivoice}:of:call:1", "{minivoice}:of:t") == "0"
+
+
 @unclosed
 async def test_a_redis_that_is_away_refuses_and_one_that_is_back_is_found(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as redis:
