@@ -66,7 +66,10 @@ class ClusterUrl:
 
 def read_cluster_url(url: str) -> ClusterUrl:
     """Take a URL apart. Raises ValueError, which says what is wrong, without quoting the URL."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # which may quote a password
+        raise ValueError("it cannot be read as a URL") from None
     scheme, _, name = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss") or name not in _KINDS:
         raise ValueError("its scheme is not redis, redis+sentinel, redis+cluster, or with rediss")
@@ -93,4 +96,7 @@ def _host(text: str, usual_port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError("a host has no name")
-    return parts.hostname, parts.port or usual_port
+    try:
+        return parts.hostname, parts.port or usual_port
+    except ValueError:  # it quotes what may be the beginning of a password
+        raise ValueError("a port is no number from 1 to 65535") from None

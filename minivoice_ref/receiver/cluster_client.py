@@ -160,7 +160,8 @@ class RedisLink:
         except RuntimeError as exc:
             if client is self._client:
                 raise
-            raise self.fail(_named(exc)) from exc  # the session ended meanwhile
+            # The session ended meanwhile; why, whoever found it out has told.
+            raise self.fail(self.trouble or _named(exc)) from exc
         if writes:
             self.trouble = None
         return result

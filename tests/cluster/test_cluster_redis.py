@@ -297,6 +297,8 @@ async def test_a_node_that_starts_without_its_redis_serves_streams_and_waits_for
     try:
         async with lab.node("node") as node:
             assert await node.deliver("call.created", "call_1") == 503
+            await until(lambda: node.lines("webhooks", "inbox"))
+            assert "ConnectionError: " in node.lines("webhooks", "inbox")[0]["why"]
             async with node.stream("call_1"):
                 await until(lambda: node.lines("streams", "started"))
             redis.start()
