@@ -315,6 +315,8 @@ class RedisCommons:
             return
         info = await self._redis.info()
         self._doubts_told = True
+        if not info:
+            doubt("Redis does not say how it keeps what it accepts: its user may not ask (INFO)")
         if info.get("aof_enabled") == "0":
             why = "Redis keeps no append-only file: what it accepted is lost when it is restarted"
             doubt(why)

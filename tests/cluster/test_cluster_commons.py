@@ -61,14 +61,17 @@ class Member:
 
 
 @asynccontextmanager
-async def member(redis: RedisServer, folder: Path, **changes: float) -> AsyncIterator[Member]:
+async def member(
+    redis: RedisServer, folder: Path, password: str | None = None
+) -> AsyncIterator[Member]:
     """A node of the cluster at *redis* while the block runs."""
     config = Config(
         plain=True,
         data=folder,
         cluster=redis.url,
+        cluster_password=password,
         token_key="the same everywhere",
-        timeouts=Timeouts(**{"lease": LEASE, "cluster": 1.0} | changes),
+        timeouts=Timeouts(lease=LEASE, cluster=1.0),
     )
     async with open_cluster(config, None) as commons, trio.open_nursery() as nursery:
         made = Member(commons)
@@ -265,6 +268,17 @@ async def test_a_redis_that_refuses_to_write_is_told_as_it_says_it(tmp_path: Pat
             await until(lambda: a.commons.trouble is None)
             assert await a.accept("call.answered")
             assert not a.doubts
+
+
+async def test_a_user_who_may_do_nothing_dangerous_is_enough(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as redis:
+        redis.cli("ACL", "SETUSER", "ann", "on", "nopass", "~*", "&*", "+@all", "-@dangerous")
+        redis.url = redis.url.replace("//", "//ann@")
+        async with member(redis, tmp_path, "any password") as a:
+            await until(lambda: a.doubts)
+            assert await a.accept() and (await a.taken()).attempt == 1
+            assert a.commons.trouble is None
+            assert len(a.doubts) == 1 and "INFO" in a.doubts[0]
 
 
 @unclosed
