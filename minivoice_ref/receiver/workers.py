@@ -211,12 +211,19 @@ class _Child:
         self._settings = settings
         self._process: trio.Process | None = None
         self._stopping = trio.Event()
+        self._is_open = self._reload = False
 
     def pass_on(self, number: int) -> None:
-        """Send a signal to the process; one to stop also keeps it from being started again."""
+        """Send a signal to the process; one to stop also keeps it from being started again.
+
+        SIGHUP would end a process that is about to begin, so it waits until the doors are open.
+        """
         if number != signal.SIGHUP:
             self._stopping.set()
             number = signal.SIGTERM
+        elif not self._is_open:
+            self._reload = True
+            return
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
@@ -229,6 +236,10 @@ class _Child:
 
         def on_ready(urls: Mapping[str, Any]) -> None:
             nonlocal started
+            self._is_open = True
+            if self._reload:
+                self._reload = False
+                self.pass_on(signal.SIGHUP)
             if started:
                 _LOG.warning("%s is back", self._name)
             else:
@@ -238,6 +249,7 @@ class _Child:
         while not self._stopping.is_set():
             began = trio.current_time()
             code = await self._run(on_ready)
+            self._is_open = False
             if self._stopping.is_set():
                 break
             if not started:

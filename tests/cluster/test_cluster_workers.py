@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -168,6 +168,23 @@ async def test_sighup_reaches_every_worker_and_the_second_sigterm_insists(tmp_pa
             assert await node.process.wait() == 0
 
 
+async def test_a_sighup_ends_no_worker_that_is_about_to_begin_and_reaches_it_later(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path).node("machine") as node:
+        names = {"worker-1", "worker-2"}
+        await all_answer(node, names)
+        before = children(node.process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: set(children(node.process.pid)) - set(before))
+        (new,) = set(children(node.process.pid)) - set(before)
+        node.process.send_signal(signal.SIGHUP)
+        await until(
+            lambda: {line["node"] for line in node.lines("streams", "certificate")} == names
+        )
+        assert new in children(node.process.pid)
+
+
 async def connect(node: Node) -> trio.SocketStream:
     host, _, port = node.base.removeprefix("http://").rpartition(":")
     return await trio.open_tcp_stream(host, int(port))
@@ -189,6 +206,26 @@ async def test_workers_drain_when_their_parent_is_killed(tmp_path: Path) -> None
         workers = children(node.process.pid)
         node.process.kill()
         await until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in workers))
+
+
+async def test_workers_that_outlive_their_parent_are_told_of_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    async with (
+        lab(tmp_path).node("machine", MINIVOICE_TIMEOUTS_GRACE="30") as node,
+        node.stream("call_1"),
+    ):
+        await until(lambda: started(node, "call_1"))
+        workers = children(node.process.pid)
+        node.process.kill()
+        await node.process.wait()
+        ended = await trio.to_thread.run_sync(
+            lambda: start(tmp_path / "machine", MINIVOICE_LISTEN="127.0.0.1:0")
+        )
+        assert ended.returncode and "has still a worker that drains" in ended.stderr
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def start(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
