@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from typing import Any
 
 import trio
 
-from minivoice_ref.config import Limits
+from minivoice_ref.config import ConfigError, Limits
+from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.alive import is_alive, living
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.commons import Doubt, InboxFailed, SharedStream, Tell
@@ -218,7 +219,7 @@ async def open_shared_inbox(
     """
     only = disk(1)  # there is one connection to the database
     async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
-        with living(_life(path, node)):
+        with _alive(path, node):
             inbox = SharedInbox(
                 path, database, only, returned, clock=clock, remembered=remembered, node=node
             )
@@ -227,6 +228,17 @@ async def open_shared_inbox(
             finally:
                 with suppress(sqlite3.Error, OSError):  # then a neighbour will see to it
                     inbox.leave_for_good()
+
+
+@contextmanager
+def _alive(path: Path, node: str) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(living(_life(path, node)))
+        except BlockingIOError as exc:
+            why = f"{path} has still a worker that drains, {node}, whose parent was killed"
+            raise ConfigError([Problem("data", why, "wait for its end, or end it")]) from exc
+        yield
 
 
 def _life(path: Path, node: str) -> Path:

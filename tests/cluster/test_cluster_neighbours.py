@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,6 +20,7 @@ from cluster_lab import webhook
 
 from minivoice_ref.config import Limits
 from minivoice_ref.protocol.webhooks import read_event
+from minivoice_ref.receiver.alive import is_alive, living
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.commons import InboxFailed, SharedStream, WaitingEvent
 from minivoice_ref.receiver.disk import Disk, InlineDisk
@@ -109,6 +113,17 @@ def test_processes_that_make_the_file_at_the_same_moment_all_open_it(tmp_path: P
             for opener in openers:
                 assert opener.stdout is not None
                 assert opener.stdout.readline() == "open\n"
+
+
+def test_who_is_looked_for_just_when_he_begins_begins_all_the_same(tmp_path: Path) -> None:
+    looked_at = os.open(tmp_path / "life", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looked_at, fcntl.LOCK_EX)
+    instant = threading.Timer(0.01, os.close, [looked_at])
+    instant.start()
+    with living(tmp_path / "life"):
+        assert is_alive(tmp_path / "life")
+    assert not is_alive(tmp_path / "life")
+    instant.join()
 
 
 async def test_an_event_is_one_neighbours_at_a_time(tmp_path: Path, autojump_clock: object) -> None:
