@@ -263,8 +263,17 @@ class _Child:
         if not started:
             task_status.started({})
 
-    async def _run(self, on_ready: Callable[[Mapping[str, Any]], None]) -> int | None:
-        """Run one process of the worker to its end."""
+    async def _run(self, on_ready: Callable[[Mapping[str, Any]], None]) -> int | BaseException:
+        """Run one process of the worker to its end; return its code, or why it could not begin."""
+        try:
+            return await self._run_process(on_ready)
+        except* OSError as group:  # no memory, no descriptors: that may pass
+            failure: BaseException = group
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        return failure  # noqa: ASYNC910  # it has been tried
+
+    async def _run_process(self, on_ready: Callable[[Mapping[str, Any]], None]) -> int:
         ours, theirs = socket.socketpair()
         told = Membership(self._name, theirs.fileno(), self._settings)
         start = partial(

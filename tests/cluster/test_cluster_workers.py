@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -130,6 +131,23 @@ async def test_what_a_killed_worker_was_handling_another_handles_and_a_new_one_c
         assert twice == interrupted and set(workers.told("handled").values()) == {1}
         await all_answer(node, {"worker-1", "worker-2"})
         assert victim not in children(node.process.pid)
+
+
+async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    async with lab(tmp_path).node("machine") as node:
+        await all_answer(node, {"worker-1", "worker-2"})
+        victim, other = children(node.process.pid)
+        files = resource.RLIMIT_NOFILE
+        before = resource.prlimit(node.process.pid, files)
+        resource.prlimit(node.process.pid, files, (3, before[1]))
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: children(node.process.pid) == [other])
+        await trio.sleep(1)
+        with trio.fail_after(10):
+            await node.accepted("call.completed", "call_1")
+        resource.prlimit(node.process.pid, files, before)
+        await all_answer(node, {"worker-1", "worker-2"})
+        assert other in children(node.process.pid)
 
 
 async def test_an_event_that_kills_its_workers_is_set_aside_and_the_others_are_handled(
