@@ -46,6 +46,7 @@ class Balanced:
     url: str
     folder: Path
     nodes: list[Behind]
+    redis: subprocess.Popen[bytes]
     webhook_secret: str = SECRET
 
     @property
@@ -64,7 +65,7 @@ def balanced(
     places = [free_port() for _ in _PLACES]
     store = ["redis-server", "--port", str(redis), "--dir", str(folder), "--save", ""]
     with ExitStack() as stack:
-        stack.enter_context(running(store, folder / "redis.log", redis))
+        process = stack.enter_context(running(store, folder / "redis.log", redis))
         nodes = []
         for number, place in enumerate(places):
             own = folder / f"node-{number + 1}"
@@ -72,11 +73,11 @@ def balanced(
             settings = {"MINIVOICE_CLUSTER": f"redis://127.0.0.1:{redis}"}
             settings |= {} if number else first
             command, environment = receiver(own, place, url, settings)
-            process = running(command, own / "receiver.log", place, **environment)
-            nodes.append(Behind(place, own, stack.enter_context(process)))
+            node = running(command, own / "receiver.log", place, **environment)
+            nodes.append(Behind(place, own, stack.enter_context(node)))
         name, write = BALANCERS[balancer]
         addresses = {old: f"127.0.0.1:{new}" for old, new in zip(_PLACES, places, strict=True)}
         # Its comment has the first address as well.
         command = write(name, addresses, folder, port, files)
         stack.enter_context(proxied(balancer, command, folder, port))
-        yield Balanced(url, folder, nodes)
+        yield Balanced(url, folder, nodes, process)

@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -24,6 +26,7 @@ from minivoice_ref.net.http_messages import Response
 from minivoice_ref.net.media_socket import MediaSocket, SocketClosed
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.net.websocket import open_connected
+from minivoice_ref.protocol.signing import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_webhook
 from minivoice_ref.simulator.call import CallPlan, place_call
 from minivoice_ref.simulator.report import CallReport
 
@@ -74,11 +77,14 @@ async def call(behind: Balanced, files: Certificates, calls: int) -> list[CallRe
     return reports
 
 
-async def ask(url: str, files: Certificates, method: str = "GET", **headers: str) -> Response:
+async def ask(
+    url: str, files: Certificates, method: str = "GET", body: bytes | None = None, **headers: str
+) -> Response:
     return await fetch(
         method,
         url,
         headers=list(headers.items()),
+        body=body,
         connect=TcpConnector(client_context(files.ca), Timeouts()),
         timeouts=Timeouts(),
         limits=Limits(),
@@ -202,6 +208,40 @@ async def test_a_node_that_is_full_or_drains_gets_no_new_calls_and_keeps_its_str
         await until(lambda: drained.process.poll() is not None)
         assert drained.process.returncode == 0
     assert {end["how"] for end in drained.lines("streams", "disconnected")} == {"stopped"}
+
+
+async def test_calls_are_answered_and_their_streams_let_in_while_redis_is_away(
+    balancer: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    with balanced(balancer, tmp_path, certificates, {}) as behind:
+        behind.redis.terminate()
+        for number, node in enumerate(behind.nodes, 1):
+            while await ready(node, certificates) != 503:  # noqa: ASYNC110  # theirs
+                await trio.sleep(0.05)
+            if balancer == "haproxy":
+                await until(partial(is_told, behind, f"nodes/node-{number} is DOWN"))
+        for _ in range(12):
+            assert await delivered(behind, certificates) in (502, 503)
+        async with held(await stream_url(behind, certificates), certificates) as stream:
+            await until(lambda: sum(map(going_on, behind.nodes)) == 1)
+            await stream.send(json.dumps({"event": "stop", "streamSid": "MZ1", "stop": {}}))
+            with trio.fail_after(5), pytest.raises(SocketClosed, match="1000"):
+                await stream.receive()
+
+
+async def delivered(behind: Balanced, files: Certificates) -> int:
+    """Deliver a webhook; its status."""
+    document = {"event": "call.completed", "created_at": "2026-05-29T12:10:00Z"}
+    body = json.dumps(document | {"call": {"id": "call_1"}}).encode()
+    timestamp = str(int(time.time()))
+    signature = sign_webhook(behind.webhook_secret, timestamp, body)
+    headers = {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signature}
+    return (await ask(f"{behind.url}/webhooks", files, "POST", body, **headers)).status
+
+
+def is_told(behind: Balanced, what: str) -> bool:
+    """Whether the balancer has said so."""
+    return what in behind.told
 
 
 def going_on(node: Behind) -> int:
