@@ -25,9 +25,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,7 +35,7 @@ from minivoice_ref.config import Config, Limits
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver import cluster_scripts
 from minivoice_ref.receiver.calls import Calls
-from minivoice_ref.receiver.cluster_client import FAILURES, RedisLink
+from minivoice_ref.receiver.cluster_client import FAILURES, RedisLink, node_name
 from minivoice_ref.receiver.commons import (
     Doubt,
     InboxFailed,
@@ -49,7 +46,7 @@ from minivoice_ref.receiver.commons import (
 )
 from minivoice_ref.receiver.live_streams import TooMany
 
-__all__ = ["RedisCommons", "node_name", "open_cluster"]
+__all__ = ["RedisCommons", "open_cluster"]
 
 _RETRY_AFTER = 1.0  # seconds between two sessions
 _ERRANDS_EVERY = 0.1
@@ -187,12 +184,12 @@ class RedisCommons:
     async def streams(self) -> Sequence[SharedStream]:
         """The live streams of all living nodes."""
         rows = await self._redis.run(cluster_scripts.STREAMS, writes=False)
-        return [
-            SharedStream(stream_id, subject, token, node, expires_at)
-            for node, (stream_id, subject, token, expires_at) in (
-                (_text(rows[i]), json.loads(rows[i + 1])) for i in range(0, len(rows), 2)
-            )
-        ]
+        found = []
+        for node, said in zip(rows[::2], rows[1::2], strict=True):
+            match _read(said):
+                case [str(stream_id), str(subject), str(token), int() | float() as expires_at]:
+                    found.append(SharedStream(stream_id, subject, token, _text(node), expires_at))
+        return found
 
     # --- the sessions ---
 
@@ -229,12 +226,13 @@ class RedisCommons:
         """Say that we live; a few times as often as others would give us up."""
         reclaim_at = trio.current_time() + self._lease
         while True:
-            told = json.dumps(dict(tell()) | {"pid": os.getpid()})
+            ours = json.dumps(dict(tell()) | {"pid": os.getpid()})
             due, known, *others = await self._redis.run(
-                cluster_scripts.BEAT, self.node, _ms(self._lease), told
+                cluster_scripts.BEAT, self.node, _ms(self._lease), ours
             )
-            names, documents = map(_text, others[::2]), map(json.loads, others[1::2])
-            self.others = dict(sorted(zip(names, documents, strict=True)))
+            names, documents = map(_text, others[::2]), map(_read, others[1::2])
+            all_told = sorted(zip(names, documents, strict=True), key=lambda one: one[0])
+            self.others = {name: told for name, told in all_told if isinstance(told, dict)}
             if known != len(self._mine) + len(self._left):
                 await self._enter_again()
             if trio.current_time() >= reclaim_at:
@@ -287,8 +285,9 @@ class RedisCommons:
         """Hear of calls that end elsewhere."""
 
         def take(message: bytes) -> None:
-            call_id, status = json.loads(message)
-            calls.end(call_id, status)
+            match _read(message):
+                case [str(call_id), str(status)]:
+                    calls.end(call_id, status)
 
         await self._redis.hear(take, f"{self._prefix}:ended")
 
@@ -326,10 +325,12 @@ class RedisCommons:
             doubt(why)
 
 
-def node_name(worker: str | None) -> str:
-    """A name for this process in the cluster, unlike any other."""
-    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())
-    return f"{host}.{worker or os.getpid()}.{secrets.token_hex(3)}"
+def _read(said: bytes) -> Any:
+    """What was said; None where it cannot be read: another version of us may be among the nodes."""
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _ms(seconds: float) -> int:

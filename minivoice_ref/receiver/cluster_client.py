@@ -10,6 +10,10 @@ This module, the only importer of coredis, knows no event and no call. Read next
 from __future__ import annotations
 
 import logging
+import os
+import re
+import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
@@ -24,7 +28,7 @@ from minivoice_ref.config_cluster import ClusterSettings, read_cluster_url
 from minivoice_ref.net.tls import client_context
 from minivoice_ref.receiver.commons import InboxFailed
 
-__all__ = ["FAILURES", "RedisLink"]
+__all__ = ["FAILURES", "RedisLink", "node_name"]
 
 FAILURES = (InboxFailed, RedisError, OSError)
 """What ends a session, and is no fault of ours."""
@@ -33,6 +37,12 @@ _T = TypeVar("_T")
 _Client: TypeAlias = "Redis[bytes] | RedisCluster[bytes]"
 
 logging.getLogger("coredis").addHandler(logging.NullHandler())  # we say ourselves what fails
+
+
+def node_name(worker: str | None) -> str:
+    """A name for this process among those that share a Redis, unlike any other."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())
+    return f"{host}.{worker or os.getpid()}.{secrets.token_hex(3)}"
 
 
 class RedisLink:
@@ -86,7 +96,7 @@ class RedisLink:
             try:
                 return await client.info("persistence", "memory")
             except AuthorizationError:
-                return {}
+                return {}  # noqa: ASYNC910  # it has been asked
 
         told = await self._ask(command)
         return {str(name): str(value) for name, value in told.items()}

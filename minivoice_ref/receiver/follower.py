@@ -37,8 +37,7 @@ from minivoice_ref.config import ConfigError, Timeouts
 from minivoice_ref.config_cluster import read_cluster_url
 from minivoice_ref.protocol.errors import Problem, RemoteProtocolError
 from minivoice_ref.receiver import media_scripts
-from minivoice_ref.receiver.cluster import node_name
-from minivoice_ref.receiver.cluster_client import FAILURES, RedisLink
+from minivoice_ref.receiver.cluster_client import FAILURES, RedisLink, node_name
 from minivoice_ref.receiver.media_entries import Begun, Ended, read_entry
 from minivoice_ref.receiver.media_stream import Frame, HandOver, MediaStream
 

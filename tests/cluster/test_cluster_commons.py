@@ -190,6 +190,26 @@ async def test_ends_of_calls_are_heard_at_once_and_looked_up(tmp_path: Path) -> 
             assert (early.status, late.status) == ("completed", "failed")
 
 
+async def test_what_cannot_be_read_in_redis_is_passed_over(tmp_path: Path) -> None:
+    """Another version of a node may have said it."""
+    with redis_server(tmp_path / "redis") as redis:
+        async with member(redis, tmp_path) as a, member(redis, tmp_path) as b:
+            await a.commons.enter(SharedStream("s0", "call:1", "t", "", 50.0), LIMITS)
+            await until(lambda: redis.cli("PUBSUB", "NUMSUB", "{minivoice}:ended")[-1:] == "2")
+            node = b.commons.node
+            for junk in ("junk", "7", '["call_1"]', '{"call_1": 1}', "[" * 100000):
+                redis.cli("PUBLISH", "{minivoice}:ended", junk)
+                redis.cli("SADD", "{minivoice}:nodes", "other")
+                redis.cli("SET", "{minivoice}:node:other", junk, "PX", "1000")
+                redis.cli("HSET", f"{{minivoice}}:live:{node}", "other", junk)
+                assert [stream.stream_id for stream in await a.commons.streams()] == ["s0"]
+                await trio.sleep(LEASE / 4)
+            await a.accept()
+            with trio.fail_after(1):
+                await b.calls.heard("call_1", "webhook").ended.wait()
+            assert set(a.commons.others) == {node}
+
+
 async def test_the_limits_of_a_call_and_of_a_token_count_everywhere(tmp_path: Path) -> None:
     streams = [SharedStream(f"s{n}", "call:1", "token", "", 50.0) for n in range(3)]
     with redis_server(tmp_path / "redis") as redis:
