@@ -218,8 +218,8 @@ async def open_shared_inbox(
     No two living nodes may have one name. May raise ConfigError.
     """
     only = disk(1)  # there is one connection to the database
-    async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
-        with _alive(path, node):
+    with _alive(path, node):  # first and last: what else has our name is ours only as long
+        async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
             inbox = SharedInbox(
                 path, database, only, returned, clock=clock, remembered=remembered, node=node
             )
@@ -238,6 +238,9 @@ def _alive(path: Path, node: str) -> Iterator[None]:
         except BlockingIOError as exc:
             why = f"{path} has still a worker that drains, {node}, whose parent was killed"
             raise ConfigError([Problem("data", why, "wait for its end, or end it")]) from exc
+        except OSError as exc:
+            why = f"{_life(path, node)} cannot be used: {exc.strerror or exc}"
+            raise ConfigError([Problem("data", why, "name a folder that we may write to")]) from exc
         yield
 
 

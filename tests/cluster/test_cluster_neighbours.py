@@ -18,7 +18,7 @@ import trio
 import trio.testing
 from cluster_lab import webhook
 
-from minivoice_ref.config import Limits
+from minivoice_ref.config import ConfigError, Limits
 from minivoice_ref.protocol.webhooks import read_event
 from minivoice_ref.receiver.alive import is_alive, living
 from minivoice_ref.receiver.calls import Calls
@@ -124,6 +124,22 @@ def test_who_is_looked_for_just_when_he_begins_begins_all_the_same(tmp_path: Pat
         assert is_alive(tmp_path / "life")
     assert not is_alive(tmp_path / "life")
     instant.join()
+
+
+async def test_who_comes_while_one_of_its_name_lives_touches_nothing_of_it(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
+    async with neighbour(tmp_path, "a"):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(ConfigError, match="has still a worker that drains, a, "):
+            async with neighbour(tmp_path, "a"):
+                pass
+        assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "inbox.b").mkdir()
+    with pytest.raises(ConfigError, match="inbox.b cannot be used"):
+        async with neighbour(tmp_path, "b"):
+            pass
 
 
 async def test_an_event_is_one_neighbours_at_a_time(tmp_path: Path, autojump_clock: object) -> None:
