@@ -22,6 +22,7 @@ from minivoice_ref.receiver.shared import Shared
 __all__ = ["how_it_is", "tell_health", "tell_readiness"]
 
 _NAP = 0.02  # seconds
+_HELD_UP = 60.0  # seconds
 
 
 def how_it_is(shared: Shared) -> dict[str, Any]:
@@ -29,6 +30,8 @@ def how_it_is(shared: Shared) -> dict[str, Any]:
     troubles = list(_troubles(shared))
     if shared.journal.trouble is not None:
         troubles.append("the logs cannot be written")
+    if (held_up := shared.worker.held_up) >= _HELD_UP:
+        troubles.append(f"on_event has not returned for {held_up:.0f} s: events wait")
     told = {
         "status": "failing" if troubles else "ok",
         "troubles": troubles,

@@ -61,7 +61,7 @@ class Worker:
         self._on_event = on_event
         self._journal = journal
         self._attempts = attempts
-        self._busy = 0
+        self._in_hand: dict[str, float] = {}  # since when, in Trio's time
         self._news = trio.Event()
         self._stopping = False
         self._trouble: str | None = None
@@ -74,6 +74,13 @@ class Worker:
         """Begin nothing more. `run` returns when what is being handled has been."""
         self._stopping = True
         self.look()
+
+    @property
+    def held_up(self) -> float:
+        """For how many seconds no event could be begun, because `on_event` returns from none."""
+        if len(self._in_hand) < AT_ONCE:
+            return 0.0
+        return trio.current_time() - max(self._in_hand.values())
 
     async def run(self) -> None:
         """Work until `stop`.
@@ -97,14 +104,14 @@ class Worker:
     async def _begin_what_is_due(self, nursery: trio.Nursery) -> float:
         """Start a handler for each event that is due; return the seconds until to look again."""
         await trio.lowlevel.checkpoint()
-        while self._busy < AT_ONCE and not self._stopping:
+        while len(self._in_hand) < AT_ONCE and not self._stopping:
             try:
                 taken = await self._commons.take()
             except InboxFailed:
                 return _DATABASE_RETRY
             if not isinstance(taken, WaitingEvent):
                 return taken
-            self._busy += 1
+            self._in_hand[taken.id] = trio.current_time()
             nursery.start_soon(self._handle, taken)
         return _TIDY_EVERY
 
@@ -136,7 +143,7 @@ class Worker:
             await self._insist(partial(self._commons.failed, waiting, error, wait))
             note("failed", code="MV-608", again_in=wait)
         finally:
-            self._busy -= 1
+            del self._in_hand[waiting.id]
             self.look()
 
     async def _try(self, waiting: WaitingEvent) -> Exception | None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import trio
 import trio.testing
-from receiver_lab import open_lab, settings
+from receiver_lab import open_lab, settings, webhook
 from trio.testing import MockClock
 
 from minivoice_ref.config import Limits
 from minivoice_ref.net.http import Response
+from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.app import App
 
 
@@ -73,3 +74,33 @@ async def test_a_receiver_that_drains_wants_no_more(
             lab.server.stop()
             answer = await lab.request("GET", "/ready")
     assert reasons(answer) == ["about to stop: no new streams"]
+
+
+async def test_it_tells_when_on_event_returns_from_nothing_any_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Eight events are handled at once; while a ninth can be begun, slowness is nobody's trouble."""
+    go_on = trio.Event()
+
+    async def on_event(event: CallEvent) -> None:
+        await go_on.wait()
+
+    async def troubles() -> list[str]:
+        response = await lab.request("GET", "/health")
+        assert response.status == 200  # events are accepted all the same
+        found = json.loads(response.body)["troubles"]
+        assert isinstance(found, list)
+        return found
+
+    async with open_lab(App(on_event=on_event), settings(tmp_path)) as lab:
+        for number in range(7):
+            await lab.deliver(webhook(call_id=f"call_{number}"))
+        await trio.sleep(100)
+        assert await troubles() == []
+        await lab.deliver(webhook(call_id="call_7"))
+        assert await troubles() == []
+        await trio.sleep(70)
+        assert await troubles() == ["on_event has not returned for 70 s: events wait"]
+        go_on.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await troubles() == []
