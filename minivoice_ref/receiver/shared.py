@@ -6,7 +6,8 @@ is behind `commons`; `talk` is how its annexes speak with each other, where ther
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from minivoice_ref.receiver.disk import Disk
 from minivoice_ref.receiver.journal import Journal
 from minivoice_ref.receiver.live_streams import LiveStreams
 from minivoice_ref.receiver.overruns import Overruns
+from minivoice_ref.receiver.spare_memory import give_back_memory
 from minivoice_ref.receiver.talk import Talk
 from minivoice_ref.receiver.worker import Worker
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shared"]
 
+_GIVE_BACK_EVERY = 64  # streams that have ended
+
 
 @dataclass(slots=True, eq=False)
 class Shared:
@@ -36,9 +40,9 @@ class Shared:
 
     `clock` tells Unix seconds. `token_key` signs the stream tokens. `stream_base` is the URL that
     the streams' tokens are appended to, known once the doors are bound. `streams` counts those that
-    are looked after, `live_streams` the places that are taken. `process` is the name of this one of
-    several workers; None where there is one process only. `annex` is whoever watches, `publisher`
-    who hands audio on to other machines. `stop` is set to drain.
+    are looked after, `ended` those that were, `live_streams` the places that are taken. `process`
+    is the name of this one of several workers; None where there is one process only. `annex` is
+    whoever watches, `publisher` who hands audio on to other machines. `stop` is set to drain.
     """
 
     app: App
@@ -57,6 +61,19 @@ class Shared:
     stream_base: str = ""
     process: str | None = None
     streams: int = 0
+    ended: int = 0
     stop: trio.Event = field(default_factory=trio.Event)
     annex: Annex | None = None
     publisher: Publisher | None = None
+
+    @contextmanager
+    def look_after_stream(self) -> Iterator[None]:
+        """Count a stream while the block runs. Now and then what many left is given back."""
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+            self.ended += 1
+            if self.ended % _GIVE_BACK_EVERY == 0:
+                give_back_memory()

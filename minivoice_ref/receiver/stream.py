@@ -71,13 +71,10 @@ async def run_stream(
     *subject* is whose stream its token says it is; *opened* goes into the log's first line. The
     socket is closed on every way out, cancelled too. Raises OnStreamFailed where `on_stream` did.
     """
-    shared.streams += 1
-    try:
+    with shared.look_after_stream():
         supervisor = _Supervisor(socket, stream_id, subject, shared)
         with watched(shared.annex, supervisor.live):
             await supervisor.run(opened)
-    finally:
-        shared.streams -= 1
 
 
 class _Supervisor:
