@@ -132,6 +132,11 @@ async def three_nodes(
             await until(lambda: redis.cli("XLEN", "{minivoice}:events") == "0", 40)
 
 
+def all_passed(said: dict[str, Any]) -> bool:
+    """Whether all calls passed; where the simulator itself was too slow, deadlines tell nothing."""
+    return said["calls"]["passed"] == 60 or not said["simulator"]["kept_time"]
+
+
 def accepted(nodes: list[Node]) -> set[tuple[str, str]]:
     """Every event that was acknowledged as new, by any node."""
     return {
@@ -169,6 +174,7 @@ async def test_sixty_calls_land_anywhere_and_every_event_is_handled_once(
     async with behind_haproxy(tmp_path, places) as (lab, nodes, url, files):
         said = await load(url, files)
         assert said["calls"]["completed"] == 60 and said["webhooks"]["given_up"] == 0
+        assert all_passed(said), said["failures"]
         await until(lambda: len(nodes_of(nodes, "streams", "account")) == 60)
         # As many as the platform has seen acknowledged, each once.
         await until(lambda: len(lab.told("handled")) == said["webhooks"]["sent"])
@@ -233,7 +239,7 @@ async def test_a_machine_that_is_cut_off_from_redis_for_ten_seconds_costs_no_cal
                 made[0].cut()
                 await trio.sleep(10)
                 made[0].mend()
-            assert said["calls"]["completed"] == 60, said["failures"]
+            assert said["calls"]["completed"] == 60 and all_passed(said), said["failures"]
             await until(lambda: len(nodes_of(nodes, "streams", "account")) == 60)
             assert said["webhooks"]["given_up"] == 0
             assert nodes[0].lines("webhooks", "inbox"), "it was cut off and has said so"
