@@ -47,7 +47,9 @@ class Timeouts:
     response: float = setting(10.0, "for the whole response to a request that we made (simulator)")
     cluster: float = setting(2.0, "for Redis to answer")
     lease: float = setting(
-        15.0, "without a sign of a node before others handle its events and forget its streams"
+        15.0,
+        "without a sign of a node before others handle its events and forget its streams; "
+        "several times `timeouts.cluster`, or a node whose Redis is slow is taken for dead",
     )
     published: float = setting(60.0, "that published audio stays in Redis when no more comes")
     speech: float = setting(5.0, "for a speech program to say a text (simulator)")
