@@ -79,7 +79,7 @@ async def test_a_receiver_that_drains_wants_no_more(
 async def test_it_tells_when_on_event_returns_from_nothing_any_more(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """Eight events are handled at once; while a ninth can be begun, slowness is nobody's trouble."""
+    """Eight events are handled at once; while a ninth can be begun, slowness troubles nobody."""
     go_on = trio.Event()
 
     async def on_event(event: CallEvent) -> None:
