@@ -12,12 +12,12 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["is_alive", "living"]
 
-_TRIES, _MOMENT = 10, 0.005  # seconds between two
+_TRIES, _MOMENT = 11, 0.005  # seconds between two
 
 
 @contextmanager
@@ -33,11 +33,13 @@ def living(path: Path) -> Iterator[None]:
 
 def _lock(descriptor: int) -> None:
     """Take the lock; who only looks whether anybody has it, has it for an instant himself."""
-    for _ in range(_TRIES):
-        with suppress(BlockingIOError):
+    for left in reversed(range(_TRIES)):
+        try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
         time.sleep(_MOMENT)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_alive(path: Path) -> bool:
