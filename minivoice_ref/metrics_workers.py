@@ -53,7 +53,10 @@ class WorkersFigures:
 
     async def run(self) -> None:
         """Show the others our figures, again and again, until cancelled."""
+        await trio.lowlevel.checkpoint()
         while True:
+            # What lies there is of the one who had our name before: it is no living one's figures.
+            await self._show(_plain(await self._look()))
             with suppress(OSError), self._published.alive():
                 await self._keep_showing()
             await trio.sleep(_EVERY)
@@ -61,8 +64,8 @@ class WorkersFigures:
     async def _keep_showing(self) -> None:
         await trio.lowlevel.checkpoint()
         while True:
-            await self._show(_plain(await self._look()))
             await trio.sleep(_EVERY)
+            await self._show(_plain(await self._look()))
 
     async def collect(self, *, summed: bool) -> Iterable[Metric]:
         """The figures of all. Raises OSError where those of the others cannot be read."""

@@ -80,8 +80,10 @@ class Published:
     def _read(self) -> dict[str, Shown]:
         shown = {}
         for path in sorted(self._folder.glob(_NAME.format("*"))):
+            # First whether it is alive: else a dead one's document could be its successor's.
+            alive = is_alive(path.with_suffix(".lock"))
             whole = json.loads(path.read_text("utf-8"))
-            alive, age = is_alive(path.with_suffix(".lock")), self._clock() - whole["at"]
+            age = self._clock() - whole["at"]
             shown[path.name.split(".")[1]] = Shown(whole["document"], alive, age)
         return shown
 
