@@ -71,6 +71,10 @@ class Config:
     inbox: Path | None = setting(
         None, "file of the accepted webhooks; unset: inbox.sqlite3 in the data folder"
     )
+    notes: Path = setting(
+        Path("/dev/shm"),
+        "folder in the machine's memory, to note there at once what on_event is done with",
+    )
     cluster: str | None = setting(
         None,
         "redis:// URL of what the nodes of a cluster share; also rediss://, "
@@ -199,7 +203,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        for name in ("data", "inbox", "tls_cert", "tls_key", "cluster_ca"):
+        for name in ("data", "inbox", "notes", "tls_cert", "tls_key", "cluster_ca"):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, Path(path))
         found = list(problems(self))

@@ -55,31 +55,32 @@ class WorkersFigures:
         """Show the others our figures, again and again, until cancelled."""
         await trio.lowlevel.checkpoint()
         while True:
-            # What lies there is of the one who had our name before: it is no living one's figures.
-            await self._show(_plain(await self._look()))
-            with suppress(OSError), self._published.alive():
-                await self._keep_showing()
+            with suppress(OSError):
+                # What lies there is of the one who had our name before: no living one's figures.
+                await self._publish(_plain(await self._look()))
+                with self._published.alive():
+                    await self._keep_showing()
             await trio.sleep(_EVERY)
 
     async def _keep_showing(self) -> None:
         await trio.lowlevel.checkpoint()
         while True:
             await trio.sleep(_EVERY)
-            await self._show(_plain(await self._look()))
+            with suppress(OSError):  # then the age tells
+                await self._publish(_plain(await self._look()))
 
     async def collect(self, *, summed: bool) -> Iterable[Metric]:
         """The figures of all. Raises OSError where those of the others cannot be read."""
         now = _plain(await self._look())
-        await self._show(now)
+        with suppress(OSError):
+            await self._publish(now)
         shown = await self._published.shown()
         document = {"now": now, "before": self._before}
         shown[self._name] = Shown(document, alive=True, age=0.0)  # also where the disk is full
         return _sums(shown) if summed else _apart(shown)
 
-    async def _show(self, now: Families) -> None:
-        await trio.lowlevel.checkpoint()
-        with suppress(OSError):  # then the age tells
-            await self._published.publish({"now": now, "before": self._before})
+    async def _publish(self, now: Families) -> None:
+        await self._published.publish({"now": now, "before": self._before})
 
 
 def _plain(metrics: Iterable[Metric]) -> Families:

@@ -1,7 +1,8 @@
 """Which of our processes on this machine are alive: each holds the lock of a file of its own.
 
 The kernel lets go of the lock when a process dies, however that comes about. The file stays: a file
-that is deleted while another looks at it would be two locks.
+that is deleted while another looks at it would be two locks. Whoever only looks shares the lock
+with others who look, so that none of them takes another for the one who is looked for.
 
 This module knows nothing of what the processes do. Read next: `neighbours.py`.
 """
@@ -17,23 +18,27 @@ from pathlib import Path
 
 __all__ = ["is_alive", "living"]
 
-_TRIES, _MOMENT = 11, 0.005  # seconds between two
+_PATIENCE, _MOMENT = 0.05, 0.005  # seconds; the second, between two tries
 
 
 @contextmanager
-def living(path: Path) -> Iterator[None]:
-    """Be alive, for whoever asks for *path*, while the block runs. Raises OSError."""
+def living(path: Path, patience: float = _PATIENCE) -> Iterator[None]:
+    """Be alive, for whoever asks for *path*, while the block runs.
+
+    Only one can be. Raises BlockingIOError where another still is after *patience* seconds, which
+    this blocks for; other kinds of OSError as they come.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(descriptor)
+        _lock(descriptor, round(patience / _MOMENT))
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    """Take the lock; who only looks whether anybody has it, has it for an instant himself."""
-    for left in reversed(range(_TRIES)):
+def _lock(descriptor: int, more: int) -> None:
+    """Take the lock, with so many *more* tries; who only looks has it for an instant himself."""
+    for left in reversed(range(more + 1)):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,7 +54,7 @@ def is_alive(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:

@@ -126,7 +126,7 @@ class RedisCommons:
 
     async def returned(self, event: WaitingEvent, key: str) -> None:
         """Nothing to do: `handled` takes a round trip, and nothing waits before it."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         del event, key
 
     async def handled(self, event: WaitingEvent) -> None:

@@ -31,7 +31,7 @@ def how_it_is(shared: Shared) -> dict[str, Any]:
     if shared.journal.trouble is not None:
         troubles.append("the logs cannot be written")
     if (held_up := shared.worker.held_up) >= _HELD_UP:
-        troubles.append(f"on_event has not returned for {held_up:.0f} s: events wait")
+        troubles.append(f"on_event has not returned for {held_up:.0f} s: no event can begin")
     told = {
         "status": "failing" if troubles else "ok",
         "troubles": troubles,

@@ -72,6 +72,7 @@ class Inbox:
     def __init__(
         self,
         path: Path,
+        notes: Path,
         database: sqlite3.Connection,
         disk: Disk,
         returned: Returned,
@@ -81,6 +82,7 @@ class Inbox:
         node: str,
     ) -> None:
         self._path = path
+        self._notes = notes
         self._file = os.stat(path)
         self._database = database
         self._disk = disk
@@ -96,6 +98,7 @@ class Inbox:
     async def recover(self) -> None:
         """Bury whoever had a claim and died, and the one of our name before us."""
         await self._run(self._recover, writes=False)  # mostly there is nothing to write
+        self._returned.was_read = True
 
     def _recover(self) -> None:
         with self._transaction():
@@ -112,7 +115,7 @@ class Inbox:
 
     def _bury(self, node: str) -> None:
         """Mark what a *node* had handled when it died, and free what it had claimed."""
-        had_handled = returned_before(self._path, node)
+        had_handled = returned_before(self._path, self._notes, node)
         waiting = "SELECT number, key FROM events WHERE state = 'waiting'"
         for number, key in self._database.execute(waiting).fetchall():
             if had_handled(key):
@@ -275,12 +278,23 @@ class Inbox:
 
 @asynccontextmanager
 async def open_inbox(
-    path: Path, disk: OpenDisk, *, clock: Callable[[], float], remembered: float = _REMEMBERED
+    path: Path,
+    notes: Path,
+    disk: OpenDisk,
+    *,
+    clock: Callable[[], float],
+    remembered: float = _REMEMBERED,
 ) -> AsyncIterator[Inbox]:
     """Open the database at *path*, or make it, while the block runs. May raise ConfigError.
 
-    It must be ours alone. The keys of handled events are kept for *remembered* seconds.
+    It must be ours alone; *notes* is the folder in memory of `returned.py`. The keys of handled
+    events are kept for *remembered* seconds.
     """
     node, only = "alone", disk(1)  # there is one connection to the database
-    async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
-        yield Inbox(path, database, only, returned, clock=clock, remembered=remembered, node=node)
+    async with (
+        connect(path, notes, only) as database,
+        open_returned(path, notes, node, disk(1)) as returned,
+    ):
+        yield Inbox(
+            path, notes, database, only, returned, clock=clock, remembered=remembered, node=node
+        )

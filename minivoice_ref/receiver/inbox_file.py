@@ -9,7 +9,6 @@ This module knows nothing of events. Read next: `inbox.py`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -19,11 +18,14 @@ from pathlib import Path
 
 from minivoice_ref.config import ConfigError
 from minivoice_ref.protocol.errors import Problem
+from minivoice_ref.receiver.alive import living
 from minivoice_ref.receiver.disk import Disk
+from minivoice_ref.receiver.returned import forget_all
 
 __all__ = ["BUSY", "SCHEMA", "connect"]
 
 BUSY = 2000  # milliseconds that SQLite waits for another process's lock
+_TURN = 20.0  # seconds; on a disk that is slow, several may have to wait for each other
 _CACHE = 256  # KiB of pages; the system has the rest of them
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -71,10 +73,17 @@ CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, told TEXT NOT NULL);
 
 
 @asynccontextmanager
-async def connect(path: Path, disk: Disk) -> AsyncIterator[sqlite3.Connection]:
-    """A connection to the database at *path*, made if need be. May raise ConfigError."""
+async def connect(path: Path, notes: Path, disk: Disk) -> AsyncIterator[sqlite3.Connection]:
+    """A connection to the database at *path*, made if need be. May raise ConfigError.
+
+    Where it is made, what stands in the folder *notes* was noted of another.
+    """
     try:
-        database = await disk.run(partial(_open_in_turn, path))
+        database = await disk.run(partial(_open_in_turn, path, notes))
+    except BlockingIOError as exc:
+        why = f"{path} is being opened by another process, which has not come to an end of it"
+        mend = "see what holds that one up: a disk that hangs, or somebody who has stopped it"
+        raise ConfigError([Problem("data", why, mend)]) from exc
     except (OSError, sqlite3.Error) as exc:
         why = f"{path} cannot be used: {exc}"
         # `OperationalError` is what cannot be opened, written or locked; its base, what is damaged.
@@ -87,20 +96,18 @@ async def connect(path: Path, disk: Disk) -> AsyncIterator[sqlite3.Connection]:
         database.close()
 
 
-def _open_in_turn(path: Path) -> sqlite3.Connection:
+def _open_in_turn(path: Path, notes: Path) -> sqlite3.Connection:
     # Not the lock of the file itself: SQLite's own would be lost when ours is closed.
-    turn = os.open(path.with_name(f"{path.name}.opening"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        return _open(path)
-    finally:
-        os.close(turn)
+    with living(path.with_name(f"{path.name}.opening"), _TURN):
+        return _open(path, notes)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, notes: Path) -> sqlite3.Connection:
     # SQLite gives its helper files the mode of the database, so it is made first, for us alone.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if path.stat().st_size == 0:
+        forget_all(path, notes)
     database = sqlite3.connect(
         path, timeout=BUSY / 1000, isolation_level=None, check_same_thread=False
     )

@@ -56,6 +56,7 @@ class SharedInbox(Inbox):
     def __init__(
         self,
         path: Path,
+        notes: Path,
         database: sqlite3.Connection,
         disk: Disk,
         returned: Returned,
@@ -65,7 +66,7 @@ class SharedInbox(Inbox):
         node: str,
     ) -> None:
         super().__init__(
-            path, database, disk, returned, clock=clock, remembered=remembered, node=node
+            path, notes, database, disk, returned, clock=clock, remembered=remembered, node=node
         )
         self._asked: set[str] = set()
         self._left: set[str] = set()
@@ -211,7 +212,13 @@ class SharedInbox(Inbox):
 
 @asynccontextmanager
 async def open_shared_inbox(
-    path: Path, disk: OpenDisk, *, clock: Callable[[], float], remembered: float, node: str
+    path: Path,
+    notes: Path,
+    disk: OpenDisk,
+    *,
+    clock: Callable[[], float],
+    remembered: float,
+    node: str,
 ) -> AsyncIterator[SharedInbox]:
     """Open the inbox at *path* beside others, as the *node* of that name, while the block runs.
 
@@ -219,9 +226,12 @@ async def open_shared_inbox(
     """
     only = disk(1)  # there is one connection to the database
     with _alive(path, node):  # first and last: what else has our name is ours only as long
-        async with connect(path, only) as database, open_returned(path, node, disk(1)) as returned:
+        async with (
+            connect(path, notes, only) as database,
+            open_returned(path, notes, node, disk(1)) as returned,
+        ):
             inbox = SharedInbox(
-                path, database, only, returned, clock=clock, remembered=remembered, node=node
+                path, notes, database, only, returned, clock=clock, remembered=remembered, node=node
             )
             try:
                 yield inbox

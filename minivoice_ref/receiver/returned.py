@@ -11,8 +11,10 @@ event over once more at its next start. So the event's digest is written down tw
 
 The events of which either tells are marked before what the dead process had claimed is free for
 others. Each process has files of its own, with one slot for each event that can be worked on at
-once. What stands in a slot that is not in use does no harm: that event was handled. If the machine
-loses its power, both may know less than has happened; then the event comes again.
+once. What stands in a slot that is not in use does no harm: that event was handled. But of another
+inbox, which had the name or, in its file system, the number of this one, it would: so whoever makes
+an inbox clears away what is told of one. If the machine loses its power, both may know less than
+has happened; then the event comes again.
 
 Read next: `neighbours.py`.
 """
@@ -24,6 +26,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
+from glob import escape
+from itertools import chain
 from pathlib import Path
 
 import trio
@@ -33,11 +37,10 @@ from minivoice_ref.protocol.errors import Problem
 from minivoice_ref.receiver.commons import AT_ONCE
 from minivoice_ref.receiver.disk import Disk
 
-__all__ = ["Returned", "open_returned", "returned_before"]
+__all__ = ["Returned", "forget_all", "open_returned", "returned_before"]
 
 _SIZE = hashlib.sha256().digest_size
 _MOMENT = 5.0  # seconds
-_MEMORY = Path("/dev/shm")  # Linux has it; elsewhere there is the file beside the inbox
 
 
 class Returned:
@@ -49,6 +52,7 @@ class Returned:
         self._disk = disk
         self._free = list(range(AT_ONCE))
         self._slots: dict[str, int] = {}
+        self.was_read = False  # what was noted before us stands in the database
 
     async def note(self, number: str, key: str) -> None:  # noqa: ASYNC910  # it is shielded
         """Note that the event of that *number* was handled; it has a slot until `forget`.
@@ -65,8 +69,8 @@ class Returned:
 
     @property
     def is_done(self) -> bool:
-        """Whether the database knows all that was noted."""
-        return not self._slots
+        """Whether the database knows all that was noted, by us and before us."""
+        return self.was_read and not self._slots
 
     def forget(self, number: str) -> None:
         """Give a slot free, if the event has one: the database knows."""
@@ -75,8 +79,11 @@ class Returned:
 
 
 @asynccontextmanager
-async def open_returned(inbox: Path, node: str, disk: Disk) -> AsyncIterator[Returned]:
-    """Open a *node*'s files while the block runs; the *inbox* is there. May raise ConfigError."""
+async def open_returned(inbox: Path, notes: Path, node: str, disk: Disk) -> AsyncIterator[Returned]:
+    """Open a *node*'s files while the block runs; the *inbox* is there. May raise ConfigError.
+
+    *notes* is a folder in memory. If there is none, the file beside the inbox has to do.
+    """
     path = _beside(inbox, node)
     with ExitStack() as files:
         try:
@@ -88,7 +95,7 @@ async def open_returned(inbox: Path, node: str, disk: Disk) -> AsyncIterator[Ret
         with suppress(OSError):  # its room is taken now, so that a disk that is full later has it
             size = os.fstat(file).st_size
             os.pwrite(file, bytes(max(AT_ONCE * _SIZE - size, 0)), size)
-        path = _in_memory(inbox, node)
+        path = _in_memory(inbox, notes, node)
         memory = _open_memory(path, files)
         returned = Returned(memory, file, disk)
         try:
@@ -110,17 +117,26 @@ def _open_memory(path: Path, files: ExitStack) -> int | None:
     return memory if os.fstat(memory).st_uid == os.geteuid() else None
 
 
-def returned_before(inbox: Path, node: str) -> Callable[[str], bool]:
+def returned_before(inbox: Path, notes: Path, node: str) -> Callable[[str], bool]:
     """Say of a key whether a *node*, which may be dead, has told that its event was handled.
 
     May raise OSError, other than for a file that is not there.
     """
     told = set(_read(_beside(inbox, node)))
     with suppress(OSError):
-        path = _in_memory(inbox, node)
+        path = _in_memory(inbox, notes, node)
         if path.lstat().st_uid == os.geteuid():
             told.update(_read(path))
     return lambda key: _digest(key) in told
+
+
+def forget_all(inbox: Path, notes: Path) -> None:
+    """Clear away what any node has told of another *inbox* in the place of this one."""
+    beside = inbox.parent.glob(f"{escape(inbox.name)}.*.returned")
+    in_memory = notes.glob(_in_memory(inbox, notes, "*").name)
+    for path in chain(beside, in_memory):
+        with suppress(OSError):  # what cannot be cleared away is no note of ours
+            path.unlink()
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -136,10 +152,10 @@ def _beside(inbox: Path, node: str) -> Path:
     return inbox.with_name(f"{inbox.name}.{node}.returned")
 
 
-def _in_memory(inbox: Path, node: str) -> Path:
+def _in_memory(inbox: Path, notes: Path, node: str) -> Path:
     """The name is the inbox's own on this machine, whatever it is called and by whom."""
     told = os.stat(inbox)
-    return _MEMORY / f"minivoice-{told.st_dev:x}-{told.st_ino:x}.{node}.returned"
+    return notes / f"minivoice-{told.st_dev:x}-{told.st_ino:x}.{node}.returned"
 
 
 def _digest(key: str) -> bytes:

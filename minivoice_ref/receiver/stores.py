@@ -79,10 +79,10 @@ def _open_commons(
             mend = "pip install 'minivoice-ref[cluster]'"
             raise ConfigError([Problem("cluster", why, mend)]) from exc
         return open_cluster(config, worker)
-    path, memory = _inbox_path(config), config.webhook_memory
+    path, notes, remembered = _inbox_path(config), config.notes, config.webhook_memory
     if worker is not None:
-        return open_shared_inbox(path, disk, clock=clock, remembered=memory, node=worker)
-    return open_inbox(path, disk, clock=clock, remembered=memory)
+        return open_shared_inbox(path, notes, disk, clock=clock, remembered=remembered, node=worker)
+    return open_inbox(path, notes, disk, clock=clock, remembered=remembered)
 
 
 def new_publisher(config: Config, node: str, journal: Journal) -> Publisher:

@@ -61,7 +61,8 @@ class Worker:
         self._on_event = on_event
         self._journal = journal
         self._attempts = attempts
-        self._in_hand: dict[str, float] = {}  # since when, in Trio's time
+        self._busy = 0
+        self._inside: dict[WaitingEvent, float] = {}  # `on_event`; since when, in Trio's time
         self._news = trio.Event()
         self._stopping = False
         self._trouble: str | None = None
@@ -77,10 +78,10 @@ class Worker:
 
     @property
     def held_up(self) -> float:
-        """For how many seconds no event could be begun, because `on_event` returns from none."""
-        if len(self._in_hand) < AT_ONCE:
+        """For how many seconds nothing could be begun, because `on_event` returns from nothing."""
+        if len(self._inside) < AT_ONCE:
             return 0.0
-        return trio.current_time() - max(self._in_hand.values())
+        return trio.current_time() - max(self._inside.values())
 
     async def run(self) -> None:
         """Work until `stop`.
@@ -104,14 +105,14 @@ class Worker:
     async def _begin_what_is_due(self, nursery: trio.Nursery) -> float:
         """Start a handler for each event that is due; return the seconds until to look again."""
         await trio.lowlevel.checkpoint()
-        while len(self._in_hand) < AT_ONCE and not self._stopping:
+        while self._busy < AT_ONCE and not self._stopping:
             try:
                 taken = await self._commons.take()
             except InboxFailed:
                 return _DATABASE_RETRY
             if not isinstance(taken, WaitingEvent):
                 return taken
-            self._in_hand[taken.id] = trio.current_time()
+            self._busy += 1
             nursery.start_soon(self._handle, taken)
         return _TIDY_EVERY
 
@@ -143,7 +144,7 @@ class Worker:
             await self._insist(partial(self._commons.failed, waiting, error, wait))
             note("failed", code="MV-608", again_in=wait)
         finally:
-            del self._in_hand[waiting.id]
+            self._busy -= 1
             self.look()
 
     async def _try(self, waiting: WaitingEvent) -> Exception | None:
@@ -156,8 +157,13 @@ class Worker:
             return RuntimeError(f"the process ended in each of {self._attempts} attempts")
         try:
             event = read_event(waiting.body)
-            await self._on_event(event)
-            await self._commons.returned(waiting, event.key)
+            key = event.key  # now: the application may change what it is made of
+            self._inside[waiting] = trio.current_time()
+            try:
+                await self._on_event(event)
+            finally:
+                del self._inside[waiting]
+            await self._commons.returned(waiting, key)
         except Exception as exc:
             return exc  # noqa: ASYNC910  # the application has run
         return None

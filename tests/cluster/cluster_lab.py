@@ -258,6 +258,7 @@ class Lab:
             "MINIVOICE_LISTEN": "127.0.0.1:0",
             "MINIVOICE_PLAIN": "1",
             "MINIVOICE_DATA": str(data),
+            "MINIVOICE_NOTES": str(self.folder),  # what is killed leaves nothing in the memory
             "MINIVOICE_TOKEN_KEY": TOKEN_KEY,
             "MINIVOICE_TIMEOUTS_LINGER": "0.05",
             "MINIVOICE_TIMEOUTS_GRACE": "2",

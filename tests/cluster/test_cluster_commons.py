@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,14 @@ import trio
 from cluster_lab import RedisServer, needs_redis, redis_server, until, webhook
 
 from minivoice_ref.config import Config, Limits, Timeouts
-from minivoice_ref.protocol.webhooks import read_event
+from minivoice_ref.protocol.webhooks import CallEvent, read_event
 from minivoice_ref.receiver.calls import Calls
 from minivoice_ref.receiver.cluster import RedisCommons, open_cluster
 from minivoice_ref.receiver.commons import InboxFailed, SharedStream, WaitingEvent
+from minivoice_ref.receiver.disk import InlineDisk
+from minivoice_ref.receiver.journal import open_journal
 from minivoice_ref.receiver.live_streams import TooMany
+from minivoice_ref.receiver.worker import OnEvent, Worker
 
 pytestmark = needs_redis
 
@@ -36,9 +40,12 @@ class Member:
         self.looks = 0
         self.doubts: list[str] = []
         self.alive = trio.CancelScope()
+        self.worker: Worker | None = None
 
     def look(self) -> None:
         self.looks += 1
+        if self.worker is not None:
+            self.worker.look()
 
     async def accept(self, event: str = "call.completed", call_id: str = "call_1") -> bool:
         body = webhook(event, call_id)
@@ -54,6 +61,7 @@ class Member:
         return event
 
     async def run(self) -> None:
+        self.alive = trio.CancelScope()
         with self.alive:
             await self.commons.run(
                 self.calls, self.look, lambda: {"is": "well"}, self.doubts.append
@@ -78,6 +86,72 @@ async def member(
         nursery.start_soon(made.run)
         yield made
         made.alive.cancel()
+
+
+@asynccontextmanager
+async def working(member: Member, on_event: OnEvent, folder: Path) -> AsyncIterator[Worker]:
+    """Have a node's events handled while the block runs, and those that were begun to their end."""
+    async with (
+        open_journal(
+            folder, InlineDisk(1), clock=time.time, limits=LIMITS, timeouts=Timeouts()
+        ) as journal,
+        trio.open_nursery() as nursery,
+    ):
+        member.worker = Worker(member.commons, on_event, journal, attempts=5)
+        nursery.start_soon(member.worker.run)
+        yield member.worker
+        member.worker.stop()
+
+
+async def test_a_node_may_have_one_event_in_hand_twice(tmp_path: Path) -> None:
+    """It was away for so long that a neighbour took it, and failed; then it is due again."""
+    begun, go_on = [], trio.Event()
+
+    async def on_event(event: CallEvent) -> None:
+        begun.append(event)
+        await go_on.wait()
+
+    with redis_server(tmp_path / "redis") as redis:
+        async with (
+            member(redis, tmp_path) as a,
+            member(redis, tmp_path) as b,
+            working(a, on_event, tmp_path / "log"),
+            trio.open_nursery() as nursery,
+        ):
+            await a.accept()
+            await until(lambda: begun)
+            a.alive.cancel()
+            taken = await b.taken()
+            assert taken.attempt == 2
+            await b.commons.failed(taken, "not here", 0.1)
+            b.alive.cancel()
+            nursery.start_soon(a.run)
+            await until(lambda: len(begun) == 2)
+            go_on.set()
+            await until(lambda: redis.cli("XLEN", "{minivoice}:events") == "0")
+            await a.accept(call_id="call_2")
+            await until(lambda: len(begun) == 3)
+            a.alive.cancel()
+
+
+async def test_what_has_returned_is_acknowledged_though_the_node_is_told_to_end_just_then(
+    tmp_path: Path,
+) -> None:
+    begun = []
+
+    async def on_event(event: CallEvent) -> None:
+        await trio.lowlevel.checkpoint()
+        begun.append(event)
+        told_to_end.cancel()
+
+    with redis_server(tmp_path / "redis") as redis:
+        async with member(redis, tmp_path) as a:
+            await a.accept()
+            with trio.CancelScope() as told_to_end, trio.fail_after(10):
+                async with working(a, on_event, tmp_path / "log"):
+                    await trio.sleep_forever()
+            assert len(begun) == 1
+            assert redis.cli("XLEN", "{minivoice}:events") == "0"
 
 
 async def test_an_event_is_one_nodes_at_a_time_and_has_its_attempts(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -41,7 +40,7 @@ from minivoice_ref.receiver.inbox_file import connect
 
 
 async def open_it(path: Path) -> None:
-    async with connect(path, InlineDisk(1)):
+    async with connect(path, path.parent, InlineDisk(1)):
         print("open", flush=True)
 
 
@@ -78,6 +77,7 @@ async def neighbour(
     """A neighbour of the others in the folder while the block runs."""
     async with open_shared_inbox(
         folder / "inbox",
+        folder,
         InlineDisk if disk is None else lambda threads: disk,
         clock=trio.current_time,
         remembered=100.0,
@@ -115,21 +115,48 @@ def test_processes_that_make_the_file_at_the_same_moment_all_open_it(tmp_path: P
                 assert opener.stdout.readline() == "open\n"
 
 
-def test_who_is_looked_for_just_when_he_begins_begins_all_the_same(tmp_path: Path) -> None:
+def test_who_is_looked_for_just_when_he_begins_begins_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked_at = os.open(tmp_path / "life", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(looked_at, fcntl.LOCK_EX)
-    instant = threading.Timer(0.01, os.close, [looked_at])
-    instant.start()
+    fcntl.flock(looked_at, fcntl.LOCK_SH)
+    waited: list[float] = []
+
+    def an_instant(seconds: float) -> None:
+        waited.append(seconds)
+        os.close(looked_at)
+
+    monkeypatch.setattr("minivoice_ref.receiver.alive.time.sleep", an_instant)
     with living(tmp_path / "life"):
         assert is_alive(tmp_path / "life")
     assert not is_alive(tmp_path / "life")
-    instant.join()
+    assert len(waited) == 1
+
+
+def test_two_who_look_for_a_dead_one_do_not_take_each_other_for_him(tmp_path: Path) -> None:
+    with living(tmp_path / "life"):
+        pass
+    looking = os.open(tmp_path / "life", os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    assert not is_alive(tmp_path / "life")
+    os.close(looking)
+
+
+async def test_whoever_waits_too_long_for_its_turn_to_open_the_inbox_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    monkeypatch.setattr("minivoice_ref.receiver.inbox_file._TURN", 0.02)
+    with living(tmp_path / "inbox.opening"):
+        with pytest.raises(ConfigError, match="^data: .*inbox is being opened by another process"):
+            async with neighbour(tmp_path, "a"):
+                pass
+    async with neighbour(tmp_path, "a") as a:
+        assert await a.accept()
 
 
 async def test_who_comes_while_one_of_its_name_lives_touches_nothing_of_it(
-    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, autojump_clock: object
 ) -> None:
-    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     async with neighbour(tmp_path, "a"):
         before = sorted(tmp_path.iterdir())
         with pytest.raises(ConfigError, match="has still a worker that drains, a, "):
@@ -314,17 +341,18 @@ async def test_a_process_that_is_alone_has_no_neighbours(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     stream = SharedStream("s0", "call:1", "")
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time
+    ) as inbox:
         assert await inbox.enter(stream, Limits()) == 0
         inbox.leave(stream)
         assert not await inbox.streams()
 
 
 async def test_what_a_neighbour_had_handled_when_it_was_killed_is_not_handled_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+    tmp_path: Path, autojump_clock: object
 ) -> None:
     """It was killed before the database knew; its own note is read before its claim is freed."""
-    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     async with neighbour(tmp_path, "b") as b:
         event = read_event(ONCE)
         async with neighbour(tmp_path, "a", runs=False) as a:
@@ -339,9 +367,8 @@ async def test_what_a_neighbour_had_handled_when_it_was_killed_is_not_handled_ag
 
 
 async def test_a_receiver_that_is_alone_knows_what_workers_before_it_had_handled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+    tmp_path: Path, autojump_clock: object
 ) -> None:
-    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     event = read_event(ONCE)
     async with neighbour(tmp_path, "a", runs=False) as a:
         await a.accept()
@@ -349,7 +376,9 @@ async def test_a_receiver_that_is_alone_knows_what_workers_before_it_had_handled
         assert isinstance(taken, WaitingEvent)
         await a.inbox.returned(taken, event.key)
         a.inbox.leave_for_good = _killed  # type: ignore[method-assign]
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time
+    ) as inbox:
         await inbox.recover()
         assert await inbox.take() == float("inf")
     assert states(tmp_path) == {"handled": 1}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 import trio
 import trio.testing
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -32,6 +35,21 @@ class StuckDisk(InlineDisk):
         self.asked.set()
         await self.go.wait()
         return await super().run(work)
+
+
+class FullDisk(InlineDisk):
+    """A disk on which nothing has room, for a time."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.full = True
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do the work, where there is room."""
+        await trio.lowlevel.checkpoint()
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return work()
 
 
 def worker(folder: Path, name: str, events: int, disk: Disk | None = None) -> WorkersFigures:
@@ -99,3 +117,38 @@ async def test_what_a_worker_counts_is_seen_again_and_again(
         assert (await apart(asked))["worker-1"] == 1
         await trio.sleep(2.5)
         assert (await apart(asked))["worker-1"] == 2
+
+
+async def test_a_successor_whose_disk_is_full_is_not_taken_for_the_dead_either(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    asked, disk = worker(tmp_path, "worker-2", 5), FullDisk()
+    async with running(asked):
+        async with running(worker(tmp_path, "worker-1", 7)):
+            pass
+        async with running(worker(tmp_path, "worker-1", 0, disk)):
+            await trio.sleep(10)
+            assert await apart(asked) == {"worker-2": 5}
+            assert await summed(asked) == (12, 1)
+            disk.full = False
+            await trio.sleep(3)
+            assert await apart(asked) == {"worker-1": 0, "worker-2": 5}
+
+
+async def test_who_succeeds_the_dead_between_two_looks_at_him_is_seen_as_himself(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "later").mkdir()
+    async with running(worker(tmp_path / "later", "worker-1", 0)):
+        pass
+    asked = worker(tmp_path, "worker-2", 5)
+
+    def succeed(path: Path) -> bool:
+        if "worker-1" in path.name:
+            shutil.copy(tmp_path / "later" / "figures.worker-1.json", tmp_path)
+        return True
+
+    async with running(worker(tmp_path, "worker-1", 7)):
+        pass
+    monkeypatch.setattr("minivoice_ref.receiver.published.is_alive", succeed)
+    assert await apart(asked) == {"worker-1": 0, "worker-2": 5}

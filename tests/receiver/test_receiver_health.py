@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import trio
 import trio.testing
 from receiver_lab import open_lab, settings, webhook
+from test_receiver_webhooks import FailingDisk
 from trio.testing import MockClock
 
 from minivoice_ref.config import Limits
 from minivoice_ref.net.http import Response
 from minivoice_ref.protocol.webhooks import CallEvent
 from minivoice_ref.receiver.app import App
+from minivoice_ref.receiver.disk import Disk, InlineDisk
 
 
 def reasons(response: Response) -> list[str]:
@@ -100,7 +103,32 @@ async def test_it_tells_when_on_event_returns_from_nothing_any_more(
         await lab.deliver(webhook(call_id="call_7"))
         assert await troubles() == []
         await trio.sleep(70)
-        assert await troubles() == ["on_event has not returned for 70 s: events wait"]
+        assert await troubles() == ["on_event has not returned for 70 s: no event can begin"]
         go_on.set()
         await trio.testing.wait_all_tasks_blocked()
         assert await troubles() == []
+
+
+async def test_on_event_is_not_blamed_for_a_disk_that_is_full(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    go_on, disk = trio.Event(), FailingDisk()
+
+    async def on_event(event: CallEvent) -> None:
+        await go_on.wait()
+
+    given: list[Disk] = [disk]
+    async with open_lab(
+        App(on_event=on_event),
+        settings(tmp_path),
+        disk=lambda threads: given.pop(0) if given else InlineDisk(threads),
+    ) as lab:
+        for number in range(8):
+            await lab.deliver(webhook(call_id=f"call_{number}"))
+        await trio.testing.wait_all_tasks_blocked()
+        disk.error = sqlite3.OperationalError("database or disk is full")
+        go_on.set()
+        await trio.sleep(100)
+        response = await lab.request("GET", "/health")
+        assert json.loads(response.body)["troubles"] == ["webhooks cannot be stored"]
+        disk.error = None

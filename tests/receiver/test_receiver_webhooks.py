@@ -177,7 +177,7 @@ async def test_a_call_is_busy_until_its_event_has_been_marked(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     first, second = webhook("call.created"), webhook("call.completed")
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=lambda: 0.0) as inbox:
         for body in (first, second):
             assert await inbox.accept(read_event(body), body)
         taken = await inbox.take()
@@ -201,7 +201,7 @@ async def test_an_event_that_kills_whoever_tries_it_is_set_aside_after_as_many_a
     config.data.mkdir(parents=True)
     for number in range(3):  # taken, and never marked
         path = config.data / "inbox.sqlite3"
-        async with open_inbox(path, InlineDisk, clock=lambda: 0.0) as inbox:
+        async with open_inbox(path, tmp_path, InlineDisk, clock=lambda: 0.0) as inbox:
             await inbox.recover()
             assert await inbox.accept(read_event(body), body) is (number == 0)
             taken = await inbox.take()
@@ -215,7 +215,7 @@ async def test_an_event_that_kills_whoever_tries_it_is_set_aside_after_as_many_a
 
 
 async def test_an_older_sqlite_can_read_the_inbox(tmp_path: Path, autojump_clock: object) -> None:
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0):
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=lambda: 0.0):
         with sqlite3.connect(tmp_path / "inbox") as database:
             schema = str(database.execute("SELECT sql FROM sqlite_master").fetchall())
         database.close()
@@ -459,17 +459,16 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
     in_memory: bool,
     in_file: bool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     autojump_clock: object,
 ) -> None:
     """Unless it could be noted nowhere else either: then at least once it is."""
     (tmp_path / "memory").mkdir()
     place = tmp_path / ("memory" if in_memory else "that is not there")
-    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", place)
     handler, disks = Handler(), [FailingDisk(), FailingDisk()]
 
     async def on_event(event: CallEvent) -> None:
         await handler.on_event(event)
+        event.data["seen"] = True  # what it makes of an event is its own affair
         disks[0].error = sqlite3.OperationalError("database is locked")
         disks[1].error = None if in_file else OSError(28, "No space left on device")
         lab.serving.cancel()
@@ -478,10 +477,15 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
         return given.pop(0) if given else InlineDisk(threads)
 
     given: list[Disk] = list(disks)
-    app, config = App(on_event=on_event), settings(tmp_path)
+    app, config = App(on_event=on_event), settings(tmp_path, notes=place)
     async with open_lab(app, config, disk=open_disk) as lab:
         assert (await lab.deliver(webhook())).status == 200
     assert states(lab) == {"waiting": 1}
+    given.append(Unmarkable())
+    async with open_lab(handler.app, config, disk=open_disk) as another:  # which does not recover
+        await trio.sleep(3)
+        another.serving.cancel()
+    assert states(another) == {"waiting": 1} and len(handler.names) == 1
     async with open_lab(handler.app, config) as again:
         await settle()
         assert states(again) == {"handled": 1}
@@ -491,18 +495,76 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
     assert mode & 0o777 == 0o600
 
 
+async def test_an_event_that_on_event_made_unreadable_is_not_handed_over_again(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    begun: list[float] = []
+
+    async def on_event(event: CallEvent) -> None:
+        await trio.lowlevel.checkpoint()
+        event.data["seen"] = object()  # which JSON does not have
+        begun.append(trio.current_time())
+
+    async with open_lab(App(on_event=on_event), settings(tmp_path)) as lab:
+        await lab.deliver(webhook())
+        await trio.sleep(20)
+        assert states(lab) == {"handled": 1}
+    assert len(begun) == 1
+
+
+async def test_what_was_noted_of_another_inbox_is_not_believed_of_a_new_one(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """The other had its name, or its number, before: then the same event is another one."""
+    path, notes = tmp_path / "inbox", tmp_path / "notes"
+    notes.mkdir()
+    path.touch()
+    event, told = read_event(webhook()), os.stat(path)
+    digest = hashlib.sha256(event.key.encode()).digest()
+    in_memory = notes / f"minivoice-{told.st_dev:x}-{told.st_ino:x}.alone.returned"
+    in_memory.write_bytes(digest)
+    (tmp_path / "inbox.alone.returned").write_bytes(digest)
+    async with open_inbox(path, notes, InlineDisk, clock=trio.current_time) as inbox:
+        assert await inbox.accept(event, webhook())
+        assert isinstance(await inbox.take(), WaitingEvent)
+        await inbox.recover()  # as the next one does when it is killed now
+        taken = await inbox.take()
+        assert isinstance(taken, WaitingEvent) and taken.attempt == 2
+
+
+async def test_a_link_in_the_place_of_a_note_in_memory_is_not_followed(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time):
+        (note,) = tmp_path.glob("minivoice-*.returned")
+    (tmp_path / "ours").write_text("do not write here")
+    note.unlink()
+    note.symlink_to(tmp_path / "ours")
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time
+    ) as inbox:
+        await inbox.accept(read_event(webhook()), webhook())
+        taken = await inbox.take()
+        assert isinstance(taken, WaitingEvent)
+        await inbox.returned(taken, "a key")
+    assert (tmp_path / "ours").read_text() == "do not write here"
+
+
 async def test_a_note_in_memory_that_is_somebody_elses_is_neither_read_nor_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
-    monkeypatch.setattr("minivoice_ref.receiver.returned._MEMORY", tmp_path)
     event = read_event(webhook())
     told = hashlib.sha256(event.key.encode()).digest()
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time
+    ) as inbox:
         await inbox.accept(event, webhook())
         (theirs,) = tmp_path.glob("minivoice-*.returned")
     theirs.write_bytes(told)
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=trio.current_time) as inbox:
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, InlineDisk, clock=trio.current_time
+    ) as inbox:
         await inbox.recover()
         taken = await inbox.take()
         assert isinstance(taken, WaitingEvent)
@@ -517,7 +579,7 @@ async def test_a_note_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 
 async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=lambda: 0.0) as inbox:
         database = inbox._database
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
@@ -525,7 +587,7 @@ async def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
 
 async def test_the_database_keeps_little_of_itself_in_memory(tmp_path: Path) -> None:
     """What it kept by default grew by two megabytes over some thousands of events."""
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=lambda: 0.0) as inbox:
         (pages,) = inbox._database.execute("PRAGMA cache_size").fetchone()
         assert -1024 < pages < 0  # in KiB where it is negative
 
@@ -543,6 +605,16 @@ class FailingDisk:
             self.fails -= 1
             raise self.error
         return work()
+
+
+class Unmarkable(FailingDisk):
+    """A disk on which a database can be opened, and nothing after that."""
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do the first work only."""
+        result = await super().run(work)
+        self.error = sqlite3.OperationalError("database or disk is full")
+        return result
 
 
 def first_disk(failing: FailingDisk) -> Callable[[int], Disk]:
@@ -617,7 +689,7 @@ async def test_a_single_failure_to_look_for_events_delays_them_by_a_second(
 async def test_a_disk_is_not_well_before_something_has_been_written_to_it(tmp_path: Path) -> None:
     """The real thing: a limit on the size of files stands for a full disk."""
     body = webhook()
-    async with open_inbox(tmp_path / "inbox", InlineDisk, clock=lambda: 0.0) as inbox:
+    async with open_inbox(tmp_path / "inbox", tmp_path, InlineDisk, clock=lambda: 0.0) as inbox:
         other = webhook(call_id="call_2")
         assert await inbox.accept(read_event(other), other)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -644,7 +716,9 @@ async def test_that_the_inbox_can_be_read_does_not_mean_that_it_can_be_written(
 ) -> None:
     disk = FailingDisk()
     body = webhook()
-    async with open_inbox(tmp_path / "inbox", first_disk(disk), clock=lambda: 0.0) as inbox:
+    async with open_inbox(
+        tmp_path / "inbox", tmp_path, first_disk(disk), clock=lambda: 0.0
+    ) as inbox:
         disk.error = sqlite3.OperationalError("database or disk is full")
         with pytest.raises(InboxFailed):
             await inbox.accept(read_event(body), body)
