@@ -468,6 +468,7 @@ async def test_what_was_handled_is_not_handled_again_though_the_database_never_h
 
     async def on_event(event: CallEvent) -> None:
         await handler.on_event(event)
+        assert isinstance(event.data, dict)
         event.data["seen"] = True  # what it makes of an event is its own affair
         disks[0].error = sqlite3.OperationalError("database is locked")
         disks[1].error = None if in_file else OSError(28, "No space left on device")
@@ -502,6 +503,7 @@ async def test_an_event_that_on_event_made_unreadable_is_not_handed_over_again(
 
     async def on_event(event: CallEvent) -> None:
         await trio.lowlevel.checkpoint()
+        assert isinstance(event.data, dict)
         event.data["seen"] = object()  # which JSON does not have
         begun.append(trio.current_time())
 
